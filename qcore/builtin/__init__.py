@@ -1,0 +1,87 @@
+"""What comes with the core: a plugin like any other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qcore.builtin import (
+    backends,
+    granularities,
+    metrics,
+    observers,
+    percentile,
+    reader_npy,
+    reader_npz,
+    reader_safetensors,
+    roundings,
+    scale_formats,
+)
+from qcore.hookspecs import hookimpl
+
+
+@hookimpl
+def qcore_roundings() -> list[type[Any]]:
+    return [
+        roundings.HalfEven,
+        roundings.HalfUp,
+        roundings.HalfDown,
+        roundings.HalfTowardZero,
+        roundings.HalfAway,
+        roundings.Dpu,
+        roundings.Floor,
+        roundings.Ceil,
+        roundings.TowardZero,
+        roundings.Stochastic,
+    ]
+
+
+@hookimpl
+def qcore_granularities() -> list[type[Any]]:
+    return [
+        granularities.Tensor,
+        granularities.Channel,
+        granularities.Group,
+        granularities.Block,
+        granularities.Token,
+    ]
+
+
+@hookimpl
+def qcore_observers() -> list[type[Any]]:
+    return [observers.MinMax, percentile.Percentile, observers.Mse, observers.Fixed]
+
+
+@hookimpl
+def qcore_scale_formats() -> list[type[Any]]:
+    return [
+        scale_formats.Float32,
+        scale_formats.Float16,
+        scale_formats.BFloat16,
+        scale_formats.Pow2,
+    ]
+
+
+@hookimpl
+def qcore_metrics() -> list[type[Any]]:
+    return [
+        metrics.SqnrDb,
+        metrics.Mse,
+        metrics.Rmse,
+        metrics.Mae,
+        metrics.MaxAbs,
+        metrics.RelL2,
+        metrics.Nsr,
+        metrics.Cosine,
+        metrics.Clipped,
+        metrics.BitsPerWeight,
+    ]
+
+
+@hookimpl
+def qcore_backends() -> list[type[Any]]:
+    return [backends.Reference]
+
+
+@hookimpl
+def qcore_readers() -> list[type[Any]]:
+    return [reader_npy.NpyReader, reader_npz.NpzReader, reader_safetensors.SafetensorsReader]

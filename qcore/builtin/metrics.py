@@ -1,0 +1,136 @@
+"""The metrics that engineers compare by."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from qcore.error_stats import ErrorStats
+from qcore.interfaces.metric import Metric
+
+
+@dataclass(frozen=True)
+class SqnrDb(Metric):
+    """Signal over quantization noise: 10·log₁₀(Σx² / Σe²), dB. Infinite without error."""
+
+    id: ClassVar[str] = "sqnr_db"
+    needs: ClassVar[frozenset[str]] = frozenset({"x2", "e2"})
+    title: ClassVar[str] = "SQNR dB"
+    best: ClassVar[str] = "high"
+
+    def from_stats(self, stats: ErrorStats) -> float:
+        if stats.x2 == 0:
+            return math.nan if stats.e2 == 0 else -math.inf
+        return 10 * (math.log10(stats.x2) - math.log10(stats.e2)) if stats.e2 else math.inf
+
+
+@dataclass(frozen=True)
+class Mse(Metric):
+    """Mean squared error: Σe² / n."""
+
+    id: ClassVar[str] = "mse"
+    needs: ClassVar[frozenset[str]] = frozenset({"e2"})
+    title: ClassVar[str] = "MSE"
+
+    def from_stats(self, stats: ErrorStats) -> float:
+        return stats.e2 / stats.count
+
+
+@dataclass(frozen=True)
+class Rmse(Metric):
+    """Root mean squared error: √(Σe² / n), value units."""
+
+    id: ClassVar[str] = "rmse"
+    needs: ClassVar[frozenset[str]] = frozenset({"e2"})
+    title: ClassVar[str] = "RMSE"
+
+    def from_stats(self, stats: ErrorStats) -> float:
+        return math.sqrt(stats.e2 / stats.count)
+
+
+@dataclass(frozen=True)
+class Mae(Metric):
+    """Mean absolute error: Σ|e| / n, value units."""
+
+    id: ClassVar[str] = "mae"
+    needs: ClassVar[frozenset[str]] = frozenset({"abs_e"})
+    title: ClassVar[str] = "MAE"
+
+    def from_stats(self, stats: ErrorStats) -> float:
+        return stats.abs_e / stats.count
+
+
+@dataclass(frozen=True)
+class MaxAbs(Metric):
+    """Largest absolute error: max |e|, value units."""
+
+    id: ClassVar[str] = "max_abs"
+    needs: ClassVar[frozenset[str]] = frozenset({"max_e"})
+    title: ClassVar[str] = "max error"
+
+    def from_stats(self, stats: ErrorStats) -> float:
+        return stats.max_e
+
+
+@dataclass(frozen=True)
+class RelL2(Metric):
+    """Relative error: √(Σe² / Σx²)."""
+
+    id: ClassVar[str] = "rel_l2"
+    needs: ClassVar[frozenset[str]] = frozenset({"x2", "e2"})
+    title: ClassVar[str] = "rel L2"
+
+    def from_stats(self, stats: ErrorStats) -> float:
+        return math.sqrt(stats.e2 / stats.x2) if stats.x2 else math.nan
+
+
+@dataclass(frozen=True)
+class Nsr(Metric):
+    """Noise over signal, the inverse of SQNR as a ratio: Σe² / Σx²."""
+
+    id: ClassVar[str] = "nsr"
+    needs: ClassVar[frozenset[str]] = frozenset({"x2", "e2"})
+    title: ClassVar[str] = "NSR"
+
+    def from_stats(self, stats: ErrorStats) -> float:
+        return stats.e2 / stats.x2 if stats.x2 else math.nan
+
+
+@dataclass(frozen=True)
+class Cosine(Metric):
+    """Cosine of the angle between x and x̂: Σx·x̂ / √(Σx² · Σx̂²), from x̂ = x + e."""
+
+    id: ClassVar[str] = "cosine"
+    needs: ClassVar[frozenset[str]] = frozenset({"x2", "e2", "xe"})
+    title: ClassVar[str] = "cosine"
+    best: ClassVar[str] = "high"
+
+    def from_stats(self, stats: ErrorStats) -> float:
+        norm2 = stats.x2 + 2 * stats.xe + stats.e2
+        if stats.x2 <= 0 or norm2 <= 0:
+            return math.nan
+        cosine = (stats.x2 + stats.xe) / (math.sqrt(stats.x2) * math.sqrt(norm2))
+        return max(-1.0, min(1.0, cosine))
+
+
+@dataclass(frozen=True)
+class Clipped(Metric):
+    """The fraction of elements that lie outside what the grid covers."""
+
+    id: ClassVar[str] = "clipped"
+    needs: ClassVar[frozenset[str]] = frozenset({"clipped"})
+
+    def from_stats(self, stats: ErrorStats) -> float:
+        return stats.clipped / stats.count
+
+
+@dataclass(frozen=True)
+class BitsPerWeight(Metric):
+    """What is stored, scales, zero points and tables included, in bits an element."""
+
+    id: ClassVar[str] = "bits_per_weight"
+    title: ClassVar[str] = "bits/weight"
+
+    def from_stats(self, stats: ErrorStats) -> float:
+        return stats.stored_bits / stats.count

@@ -1,0 +1,98 @@
+"""The observers that need one look: minmax and fixed; and mse, which needs two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qcore.errors import UsageError
+from qcore.interfaces.observer import Observer, Range, State, Trial
+
+
+@dataclass(frozen=True)
+class MinMax(Observer):
+    """From the least element to the greatest."""
+
+    id: ClassVar[str] = "minmax"
+
+    def summarize(
+        self, blocks: NDArray[np.float32], trial: Trial | None, previous: State | None
+    ) -> State:
+        return {"lo": blocks.min(axis=1), "hi": blocks.max(axis=1)}
+
+    def merge(self, a: State, b: State) -> State:
+        return {"lo": np.minimum(a["lo"], b["lo"]), "hi": np.maximum(a["hi"], b["hi"])}
+
+    def range(self, state: State) -> Range:
+        return state["lo"][:, None], state["hi"][:, None]
+
+
+@dataclass(frozen=True)
+class Fixed(Observer):
+    """A range that is known beforehand, the same for every block.
+
+    Attributes:
+        lo: the lower end, value units.
+        hi: the upper end, above the lower.
+    """
+
+    id: ClassVar[str] = "fixed"
+    lo: float
+    hi: float
+
+    def __post_init__(self) -> None:
+        finite = np.isfinite(np.array([self.lo, self.hi], np.float32)).all()
+        if not (finite and self.lo < self.hi):
+            raise UsageError(f"'{self}' needs two float32 numbers, the lower one first")
+
+    def summarize(
+        self, blocks: NDArray[np.float32], trial: Trial | None, previous: State | None
+    ) -> State:
+        return {
+            "lo": np.full(len(blocks), self.lo, np.float32),
+            "hi": np.full(len(blocks), self.hi, np.float32),
+        }
+
+    def merge(self, a: State, b: State) -> State:
+        return a
+
+    def range(self, state: State) -> Range:
+        return state["lo"][:, None], state["hi"][:, None]
+
+
+@dataclass(frozen=True)
+class Mse(Observer):
+    """The range with the least squared error, searched among shrinkages of the full range.
+
+    Tried are f·lo and f·hi for f = 1, 0.975, 0.95, …, 0.2, with the recipe's own scheme, rounding
+    and scale format. Of equal errors the widest range wins.
+    """
+
+    id: ClassVar[str] = "mse"
+    passes: ClassVar[int] = 2
+    needs_trial: ClassVar[bool] = True
+    shrinkages: ClassVar[tuple[float, ...]] = tuple(1 - step / 40 for step in range(33))
+
+    def summarize(
+        self, blocks: NDArray[np.float32], trial: Trial | None, previous: State | None
+    ) -> State:
+        if previous is None or trial is None:
+            return {"lo": blocks.min(axis=1), "hi": blocks.max(axis=1)}
+        lo, hi = previous["lo"][:, None], previous["hi"][:, None]
+        errors = [
+            trial.errors(blocks, lo * np.float32(f), hi * np.float32(f)) for f in self.shrinkages
+        ]
+        return {"lo": previous["lo"], "hi": previous["hi"], "errors": np.hstack(errors)}
+
+    def merge(self, a: State, b: State) -> State:
+        if "errors" in a:
+            return {**a, "errors": a["errors"] + b["errors"]}
+        return {"lo": np.minimum(a["lo"], b["lo"]), "hi": np.maximum(a["hi"], b["hi"])}
+
+    def range(self, state: State) -> Range:
+        best = np.argmin(state["errors"], axis=1)
+        factor = np.array(self.shrinkages, np.float32)[best]
+        return (state["lo"] * factor)[:, None], (state["hi"] * factor)[:, None]

@@ -1,0 +1,174 @@
+"""`qcore compare`: any combination of recipes, on stored tensors, in one table."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qcore.cli.output import Format, OutputFormat, note, write
+
+if TYPE_CHECKING:
+    from qcore.results import Comparison
+
+_AXES = "What is compared"
+_TENSORS = "Which tensors"
+_RESULTS = "What is shown"
+
+
+class NonFiniteChoice(enum.StrEnum):
+    """What to do with NaN and infinities."""
+
+    error = "error"
+    clip = "clip"
+
+
+def _many(name: str, help: str, panel: str = _AXES) -> Any:
+    return typer.Option(name, help=help, rich_help_panel=panel, show_default=False, metavar="A,B,…")
+
+
+def compare(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PATH]…",
+            help="Files or folders: .safetensors, .npy, .npz. [the bundled samples]",
+            show_default=False,
+        ),
+    ] = None,
+    scheme: Annotated[
+        list[str] | None, _many("--scheme", "Schemes, such as symmetric,apot:k=3. [all installed]")
+    ] = None,
+    bits: Annotated[list[str] | None, _many("--bits", "Widths of a code. [8,4]")] = None,
+    granularity: Annotated[
+        list[str] | None,
+        _many("--granularity", "tensor, channel:0, group:128, block:128:128, token. [tensor]"),
+    ] = None,
+    rounding: Annotated[
+        list[str] | None, _many("--rounding", "half-even, half-away, stochastic:1, … [half-even]")
+    ] = None,
+    observer: Annotated[
+        list[str] | None, _many("--observer", "minmax, percentile:99.9, mse, fixed:0:1. [minmax]")
+    ] = None,
+    scale_format: Annotated[
+        list[str] | None,
+        _many("--scale-format", "float32, float16, bfloat16, pow2. [float32]"),
+    ] = None,
+    backend: Annotated[str, typer.Option(help="What to run on.", rich_help_panel=_AXES)] = "numpy",
+    include: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX", help="Only tensors whose name matches.", rich_help_panel=_TENSORS
+        ),
+    ] = None,
+    exclude: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX", help="No tensors whose name matches.", rich_help_panel=_TENSORS
+        ),
+    ] = None,
+    min_ndim: Annotated[
+        int, typer.Option(min=0, help="The fewest dimensions.", rich_help_panel=_TENSORS)
+    ] = 2,
+    integers: Annotated[
+        bool,
+        typer.Option("--integers", help="Integer tensors too.", rich_help_panel=_TENSORS),
+    ] = False,
+    nonfinite: Annotated[
+        NonFiniteChoice,
+        typer.Option(help="NaN and infinities: an error, or clipped.", rich_help_panel=_TENSORS),
+    ] = NonFiniteChoice.error,
+    metric: Annotated[
+        list[str] | None, _many("--metric", "More columns, such as mae,clipped.", _RESULTS)
+    ] = None,
+    per_tensor: Annotated[
+        bool,
+        typer.Option("--per-tensor", help="A row a tensor, worst first.", rich_help_panel=_RESULTS),
+    ] = False,
+    sort: Annotated[
+        str, typer.Option(metavar="METRIC", help="What to sort by.", rich_help_panel=_RESULTS)
+    ] = "sqnr_db",
+    format: OutputFormat = Format.table,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write there, not to the screen.", rich_help_panel=_RESULTS
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="[all processors]", show_default=False, rich_help_panel=_RESULTS),
+    ] = None,
+) -> int:
+    """Compare recipes on stored tensors: the product of all the values given.
+
+    An option that takes several values takes them separated by commas, or repeated.
+
+    Example: qcore compare model.safetensors --scheme symmetric,apot --bits 4,8
+    --granularity channel:0,group:128
+    """
+    import qcore
+    from qcore import samples
+    from qcore.cli.progress import progress
+    from qcore.cli.tables import ComparisonTable
+
+    axes = {
+        "scheme": scheme,
+        "granularity": granularity,
+        "rounding": rounding,
+        "observer": observer,
+        "scale_format": scale_format,
+    }
+    given: dict[str, Any] = {name: _items(values) for name, values in axes.items() if values}
+    if bits:
+        given["bits"] = [_whole_number(text) for text in _items(bits)]
+    recipes = qcore.recipe_product(**given)
+    sorter = qcore.create("metric", sort)
+    asked = _items(metric or [])
+    if not paths:
+        note("no PATH given: comparing the weights of the bundled digits network")
+        paths, include = [samples.path()], include or r"\.weight$"
+    with progress() as report:
+        comparison = qcore.compare(
+            paths,
+            recipes,
+            metrics=[*asked, sort],
+            include=include,
+            exclude=exclude,
+            min_ndim=min_ndim,
+            integers=integers,
+            nonfinite=nonfinite.value,
+            backend=backend,
+            threads=threads,
+            progress=report,
+        )
+    table = ComparisonTable(comparison, sorter, asked, per_tensor)
+    document = comparison.to_dict() if format is Format.json else None
+    write(format, table.draw, table.records(), document=document, file=output)
+    return _report_failures(comparison)
+
+
+def _items(values: list[str]) -> list[str]:
+    """The values of an option that takes several, separated by commas or repeated."""
+    return [item.strip() for value in values for item in value.split(",") if item.strip()]
+
+
+def _whole_number(text: str) -> int:
+    from qcore.errors import UsageError
+
+    if not text.isdecimal():
+        raise UsageError(f"--bits: '{text}' is no whole number")
+    return int(text)
+
+
+def _report_failures(comparison: Comparison) -> int:
+    """A line on standard error for each thing that failed, and the exit status."""
+    for unreadable in comparison.unreadable:
+        note(f"qcore: {unreadable.error}")
+    for message in dict.fromkeys(row.error for row in comparison.failed):
+        note(f"qcore: {message}")
+    if comparison.failed and len(comparison.failed) == len(comparison.rows):
+        return 1
+    return 3 if comparison.failed or comparison.unreadable else 0

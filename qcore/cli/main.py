@@ -1,0 +1,85 @@
+"""The `qcore` program: its commands, and how an error becomes a line and an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from qcore.cli.compare import compare
+from qcore.cli.list import list_
+from qcore.cli.plugins import plugins
+
+FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    name="qcore",
+    help="Compare quantization schemes on stored tensors.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(compare)
+app.command("list")(list_)
+app.command()(plugins)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"qcore {version('qcore-quant')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+    no_plugins: Annotated[
+        bool, typer.Option("--no-plugins", help="Load nothing but what is built in.")
+    ] = False,
+) -> None:
+    """Compare quantization schemes on stored tensors."""
+    if no_plugins:
+        os.environ["QCORE_PLUGINS"] = ""
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run one command line and give its exit status; every error is one line on stderr."""
+    from qcore.errors import QcoreError, UsageError
+
+    try:
+        status = app(list(arguments), prog_name="qcore", standalone_mode=False)
+        sys.stdout.flush()
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader went away, as `head` does. Python must not try to flush again on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get("QCORE_DEBUG") == "1":
+            raise
+        if hasattr(error, "format_message"):  # the argument parser's, whose class typer hides
+            return _complain(f"{error.format_message()} (see qcore --help)", WRONG_USAGE)
+        if isinstance(error, QcoreError):
+            return _complain(str(error), WRONG_USAGE if isinstance(error, UsageError) else FAILED)
+        kind = type(error).__name__
+        return _complain(f"{kind}: {error} (QCORE_DEBUG=1 shows where)", FAILED)
+    return status if isinstance(status, int) else 0
+
+
+def _complain(message: str, status: int) -> int:
+    line = " ".join(message.split())
+    print(f"qcore: {line}", file=sys.stderr)
+    return status
+
+
+def run() -> NoReturn:
+    """The console script."""
+    sys.exit(run_command(sys.argv[1:]))

@@ -1,0 +1,122 @@
+"""Where results go: one sink for data, in the format asked for, and one for everything else."""
+
+from __future__ import annotations
+
+import csv
+import enum
+import io
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+
+class Format(enum.StrEnum):
+    """How results are written."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    markdown = "markdown"
+
+
+OutputFormat = Annotated[Format, typer.Option("--format", help="How to write the results.")]
+
+Records = list[dict[str, Any]]
+
+
+def write(
+    format: Format,
+    table: Callable[[Records], RenderableType],
+    records: Records,
+    *,
+    document: Any = None,
+    file: Path | None = None,
+) -> None:
+    """Write records as data.
+
+    Args:
+        format: how.
+        table: draws them for the terminal.
+        records: flat, all with the same keys.
+        document: what `json` writes instead of the bare records.
+        file: where to; standard output if None. It is replaced only once all is written.
+    """
+    if format is Format.table:
+        text = render(table(records), to_file=file is not None)
+    elif format is Format.json:
+        text = json.dumps(records if document is None else document, indent=2, allow_nan=False)
+        text += "\n"
+    elif format is Format.csv:
+        text = _csv(records)
+    else:
+        text = _markdown(records)
+    if file is None:
+        sys.stdout.write(text)
+        return
+    _replace(file, text)
+
+
+def render(table: RenderableType, *, to_file: bool) -> str:
+    """A table as text: in colour on a terminal, and as wide as that is."""
+    console = _console(sys.stdout, plain=to_file)
+    with console.capture() as capture:
+        console.print(table)
+    lines = [line.rstrip() for line in capture.get().splitlines()]
+    return "\n".join(lines).strip("\n") + "\n"
+
+
+def note(message: str) -> None:
+    """A line for the person, on standard error."""
+    console = _console(sys.stderr, plain=False)
+    console.print(message, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def _console(stream: Any, *, plain: bool) -> Console:
+    from rich.console import Console
+
+    return Console(file=stream, no_color=plain or None, force_terminal=False if plain else None)
+
+
+def _csv(records: Records) -> str:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(records[0]) if records else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _as_text(value) for key, value in record.items()} for record in records)
+    return stream.getvalue()
+
+
+def _markdown(records: Records) -> str:
+    if not records:
+        return ""
+    heads = list(records[0])
+    rows = [[_as_text(value).replace("|", "\\|") for value in r.values()] for r in records]
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(value)
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _replace(file: Path, text: str) -> None:
+    from qcore.errors import UsageError
+
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(file)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise UsageError(f"cannot write '{file}': {error.strerror}") from None

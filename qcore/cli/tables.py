@@ -1,0 +1,196 @@
+"""The tables that people read, and the flat records that machines do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from qcore.interfaces.metric import Metric
+from qcore.recipe import AXES, Recipe
+from qcore.results import Comparison, Row, Summary
+
+_MOST_ROWS = 40
+"""A table on the screen ends here; the other formats give every row."""
+
+_SHOWN = ("bits_per_weight", "sqnr_db", "max_abs", "cosine")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        head: its heading.
+        cell: what it says of an entry.
+        numeric: whether it is set flush right.
+    """
+
+    head: str
+    cell: Callable[[Any], str]
+    numeric: bool = False
+
+
+class ComparisonTable:
+    """A comparison as a table: recipes best first, or tensors worst first.
+
+    Columns that say the same in every row move to the caption.
+    """
+
+    def __init__(
+        self, comparison: Comparison, sort: Metric, asked: Sequence[str], per_tensor: bool
+    ) -> None:
+        self._comparison = comparison
+        self._asked = asked
+        self._sort = sort
+        self._per_tensor = per_tensor
+        entries: list[Any] = list(comparison.rows if per_tensor else comparison.summary())
+        high_first = (sort.best == "high") != per_tensor
+        self._entries = sorted(entries, key=lambda entry: self._rank(entry, high_first))
+
+    def _rank(self, entry: Row | Summary, high_first: bool) -> tuple[bool, float]:
+        value = entry.metrics.get(self._sort.id, math.nan)
+        unknown = math.isnan(value)
+        return unknown, 0.0 if unknown else (-value if high_first else value)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Flat records in the order of the table, every field in its own column."""
+        return [self._record(entry) for entry in self._entries]
+
+    def _record(self, entry: Row | Summary) -> dict[str, Any]:
+        recipe = entry.recipe
+        axes = {axis: getattr(recipe, axis) for axis in AXES}
+        what = {"scheme": recipe.scheme_spec, "bits": recipe.bits, **axes}
+        metrics = {id: None if math.isnan(value) else value for id, value in entry.metrics.items()}
+        if isinstance(entry, Row):
+            where = {
+                "tensor": entry.tensor,
+                "source": entry.source,
+                "shape": list(entry.shape),
+                "dtype": entry.dtype,
+            }
+            return {**where, **what, **metrics, "seconds": entry.seconds, "error": entry.error}
+        counts = {"tensors": entry.tensors, "elements": entry.elements, "seconds": entry.seconds}
+        return {**what, **metrics, **counts}
+
+    def draw(self, _: object) -> RenderableType:
+        """The table for the terminal, with its caption."""
+        shown = self._entries[:_MOST_ROWS]
+        varying, same = self._split(self._recipe_columns())
+        columns = [*self._leading(), *varying, *self._metric_columns()]
+        if any(entry.seconds >= 0.0005 for entry in shown):
+            columns.append(Column("time", lambda entry: _seconds(entry.seconds), numeric=True))
+        return Group(_table(columns, shown), Text(self._caption(same), style="dim"))
+
+    def _leading(self) -> list[Column]:
+        if not self._per_tensor:
+            return []
+        columns = [Column("tensor", lambda row: row.tensor)]
+        if len({row.source for row in self._comparison.rows}) > 1:
+            columns.append(Column("file", lambda row: row.source))
+        return columns
+
+    def _recipe_columns(self) -> list[Column]:
+        def of(read: Callable[[Recipe], str]) -> Callable[[Row | Summary], str]:
+            return lambda entry: read(entry.recipe)
+
+        axes = [Column(_title(axis), of(lambda r, axis=axis: getattr(r, axis))) for axis in AXES]  # type: ignore[misc]
+        return [
+            Column("scheme", of(lambda recipe: recipe.scheme_spec)),
+            Column("bits", of(lambda recipe: str(recipe.bits)), numeric=True),
+            *axes,
+        ]
+
+    def _split(self, columns: list[Column]) -> tuple[list[Column], list[Column]]:
+        """The columns that tell entries apart, and those that do not."""
+        varying: list[Column] = []
+        same: list[Column] = []
+        for column in columns:
+            cells = {column.cell(entry) for entry in self._entries}
+            (varying if len(cells) > 1 or column.head == "scheme" else same).append(column)
+        return varying, same
+
+    def _metric_columns(self) -> list[Column]:
+        by_id = {metric.id: metric for metric in self._comparison.metrics}
+        ids = dict.fromkeys([*_SHOWN, *self._asked, self._sort.id])
+
+        def value(id: str) -> Callable[[Row | Summary], str]:
+            return lambda entry: _number(id, entry.metrics[id])
+
+        return [Column(by_id[id].title or id, value(id), numeric=True) for id in ids]
+
+    def _caption(self, same: list[Column]) -> str:
+        comparison = self._comparison
+        facts = [f"{column.head} {column.cell(self._entries[0])}" for column in same]
+        facts.append(f"backend {comparison.backend}")
+        complete = comparison.summary()[0]
+        total = f"{comparison.tensors} tensor{'s' * (comparison.tensors != 1)}"
+        if complete.tensors != comparison.tensors:
+            total = f"{complete.tensors} of {total}, those on which every recipe succeeded"
+        lines = [f"{total} · {complete.elements:,} elements"]
+        lines += [f"{count} left out: {rule}" for rule, count in comparison.skipped.items()]
+        if len(self._entries) > _MOST_ROWS:
+            lines.append(f"{_MOST_ROWS} of {len(self._entries)} rows shown; --format csv has all")
+        return "\n".join([" · ".join(facts), " · ".join(lines)])
+
+
+def registry_table(entries: list[dict[str, Any]]) -> RenderableType:
+    """What is registered, by kind."""
+    columns = [
+        Column(head, lambda entry, head=head: entry[head])  # type: ignore[misc]
+        for head in ("kind", "id", "plugin", "summary")
+    ]
+    return _table(columns, entries)
+
+
+def plugins_table(entries: list[dict[str, Any]]) -> RenderableType:
+    """Every plugin, healthy or not."""
+    return _table(
+        [
+            Column("plugin", lambda entry: entry["name"]),
+            Column("from", lambda entry: f"{entry['distribution']} {entry['version']}"),
+            Column("health", lambda entry: "failed" if entry["error"] else "ok"),
+            Column("provides", lambda entry: entry["error"] or _provided(entry["provides"])),
+        ],
+        entries,
+    )
+
+
+def _provided(provides: dict[str, list[str]]) -> str:
+    return "; ".join(f"{_title(kind)} {', '.join(ids)}" for kind, ids in provides.items())
+
+
+def _table(columns: Sequence[Column], entries: Sequence[Any]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for column in columns:
+        justify = "right" if column.numeric else "left"
+        table.add_column(column.head, justify=justify, no_wrap=column.numeric, overflow="fold")  # type: ignore[arg-type]
+    for entry in entries:
+        table.add_row(*(Text(column.cell(entry)) for column in columns))
+    return table
+
+
+def _title(axis: str) -> str:
+    return axis.replace("_", " ")
+
+
+def _number(id: str, value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    if math.isinf(value):
+        return "exact" if value > 0 and id == "sqnr_db" else str(value)
+    if id == "cosine":
+        return f"{value:.6f}"
+    if id in ("sqnr_db", "bits_per_weight"):
+        return f"{value:.2f}"
+    return f"{value:.3g}"
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"

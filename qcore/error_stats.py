@@ -1,0 +1,72 @@
+"""Sums over elements from which every metric follows, and which merge in any split."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+SUMS = ("x2", "e2", "xe", "abs_e", "max_e", "clipped")
+"""The sums that a metric may ask for, by the name of their field in `ErrorStats`."""
+
+
+@dataclass(frozen=True)
+class ErrorStats:
+    """Sums over elements x and their errors e = x̂ − x, in float64.
+
+    A sum that was not asked for is NaN.
+
+    Attributes:
+        count: elements.
+        stored_bits: what the packed codes, scales, zero points and tables take.
+        x2: Σx². e2: Σe². xe: Σx·e. abs_e: Σ|e|. max_e: max |e|.
+        clipped: how many elements lie outside what the grid covers.
+    """
+
+    count: int = 0
+    stored_bits: int = 0
+    x2: float = 0.0
+    e2: float = 0.0
+    xe: float = 0.0
+    abs_e: float = 0.0
+    max_e: float = 0.0
+    clipped: float = 0.0
+
+    def merge(self, other: Self) -> Self:
+        """The stats of both sets of elements together."""
+        added = {
+            f.name: getattr(self, f.name) + getattr(other, f.name)
+            for f in dataclasses.fields(self)
+            if f.name != "max_e"
+        }
+        maximum = max(self.max_e, other.max_e)
+        unknown = math.isnan(self.max_e) or math.isnan(other.max_e)
+        return dataclasses.replace(self, **added, max_e=math.nan if unknown else maximum)
+
+
+def measure_errors(
+    x: NDArray[np.float32], values: NDArray[np.float32], sums: Collection[str]
+) -> ErrorStats:
+    """The stats of `values` as a rendering of `x`, every sum in float64: the reference.
+
+    Args:
+        x: float32, any shape, finite.
+        values: float32, of the same shape.
+        sums: which of `SUMS` to compute; `clipped` is the quantizer's to count.
+    """
+    wide = x.astype(np.float64).ravel()
+    error = values.astype(np.float64).ravel() - wide
+    return ErrorStats(
+        count=x.size,
+        x2=float(wide @ wide) if "x2" in sums else math.nan,
+        e2=float(error @ error) if "e2" in sums else math.nan,
+        xe=float(wide @ error) if "xe" in sums else math.nan,
+        abs_e=float(np.abs(error).sum()) if "abs_e" in sums else math.nan,
+        max_e=float(np.abs(error).max(initial=0.0)) if "max_e" in sums else math.nan,
+        clipped=math.nan,
+    )

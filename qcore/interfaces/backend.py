@@ -1,0 +1,75 @@
+"""Backends: where and how the kernels run. The defaults here are the reference."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qcore.error_stats import ErrorStats, measure_errors
+from qcore.interfaces.quantizer import Quantizer
+from qcore.interfaces.rounding import RoundingPolicy
+from qcore.params import QuantParams
+from qcore.spec import Configurable
+
+
+class Backend(Configurable, ABC):
+    """Runs a scheme on chunks of blocks, (n, b) float32 and finite.
+
+    Whatever a backend overrides gives the same codes and values as the defaults, to the bit.
+    """
+
+    chunk_elements: ClassVar[int] = 1 << 17
+    """How many elements the engine hands over at a time, unless one block is longer."""
+
+    @abstractmethod
+    def available(self) -> str | None:
+        """Why the backend cannot run here, in one line; None if it can."""
+
+    def encode(
+        self,
+        quantizer: Quantizer,
+        blocks: NDArray[np.float32],
+        params: QuantParams,
+        rounding: RoundingPolicy,
+    ) -> NDArray[Any]:
+        """The codes of `blocks`, (n, b) in the quantizer's code dtype."""
+        return quantizer.encode(blocks, params, rounding)
+
+    def decode(
+        self, quantizer: Quantizer, codes: NDArray[Any], params: QuantParams
+    ) -> NDArray[np.float32]:
+        """The values of `codes`, (n, b) float32."""
+        return quantizer.decode(codes, params)
+
+    def measure(
+        self,
+        quantizer: Quantizer,
+        blocks: NDArray[np.float32],
+        params: QuantParams,
+        rounding: RoundingPolicy,
+        sums: Collection[str],
+    ) -> ErrorStats:
+        """The error of decode(encode(blocks)), as the sums asked for."""
+        values = quantizer.decode(quantizer.encode(blocks, params, rounding), params)
+        stats = measure_errors(blocks, values, sums)
+        return self.count_clipped(stats, quantizer, blocks, params, sums)
+
+    def count_clipped(
+        self,
+        stats: ErrorStats,
+        quantizer: Quantizer,
+        blocks: NDArray[np.float32],
+        params: QuantParams,
+        sums: Collection[str],
+    ) -> ErrorStats:
+        """`stats` with the elements outside the quantizer's range counted, if asked for."""
+        if "clipped" not in sums:
+            return stats
+        outside = quantizer.clipped(blocks, params)
+        count = float("nan") if outside is None else float(np.count_nonzero(outside))
+        return dataclasses.replace(stats, clipped=count)

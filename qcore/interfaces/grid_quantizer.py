@@ -1,0 +1,86 @@
+"""Schemes that are a grid: encode, decode and every fast kernel follow from it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qcore.grids import Grid
+from qcore.interfaces.quantizer import FitContext, Quantizer
+from qcore.interfaces.rounding import Mask, RoundingPolicy
+from qcore.params import QuantParams
+
+_FLOAT32 = np.finfo(np.float32)
+_WIDE_OFFSET = 2.0**125  # beyond it x − offset may overflow float32
+
+
+class GridQuantizer(Quantizer):
+    """x̂ = (code − zero_point) · scale + offset, the code's value taken from `grid`.
+
+    Encoding divides in float32, rounds on the grid, then adds the zero point and clips.
+    """
+
+    needs_whole_blocks: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def grid(self) -> Grid:
+        """The values that a code can stand for, in units of the scale."""
+
+    @abstractmethod
+    def params(self, context: FitContext) -> QuantParams:
+        """The params that cover the range [context.lo, context.hi]."""
+
+    @property
+    def code_bits(self) -> int:
+        return self.grid.code_bits
+
+    @property
+    def code_range(self) -> tuple[int, int]:
+        return self.grid.code_range
+
+    def fit(self, blocks: NDArray[np.float32], context: FitContext) -> QuantParams:
+        """The params of the observed range; the elements themselves do not matter."""
+        return self.params(context)
+
+    def encode(
+        self, blocks: NDArray[np.float32], params: QuantParams, rounding: RoundingPolicy
+    ) -> NDArray[Any]:
+        return self.grid.encode(normalize(blocks, params), params.zero_point, rounding)
+
+    def decode(self, codes: NDArray[Any], params: QuantParams) -> NDArray[np.float32]:
+        """Rounded to float32 after the product and after the sum; saturated, never infinite."""
+        units = self.grid.decode(codes, params.zero_point)
+        scaled = units * params.scale.astype(np.float64)
+        if params.offset is None:
+            return saturate(scaled)
+        if _is_wide(params):
+            return saturate(scaled + params.offset)
+        return saturate(scaled.astype(np.float32) + params.offset.astype(np.float32))
+
+    def clipped(self, blocks: NDArray[np.float32], params: QuantParams) -> Mask:
+        return self.grid.clipped(normalize(blocks, params), params.zero_point)
+
+
+def normalize(blocks: NDArray[np.float32], params: QuantParams) -> NDArray[np.float32]:
+    """(x − offset) / scale in float32."""
+    if params.offset is None:
+        return np.divide(blocks, params.scale, dtype=np.float32)
+    if _is_wide(params):  # a quarter of each: the same quotient, without the overflow
+        quarter = np.float32(0.25)
+        shifted = blocks * quarter - params.offset * quarter
+        return np.divide(shifted, params.scale * quarter, dtype=np.float32)
+    return np.divide(blocks - params.offset, params.scale, dtype=np.float32)
+
+
+def saturate(values: NDArray[Any]) -> NDArray[np.float32]:
+    """`values` in float32, those beyond its range at its ends."""
+    clipped: NDArray[Any] = np.clip(values, _FLOAT32.min, _FLOAT32.max)
+    return clipped.astype(np.float32)
+
+
+def _is_wide(params: QuantParams) -> bool:
+    return bool(params.offset is not None and np.abs(params.offset).max(initial=0) > _WIDE_OFFSET)

@@ -1,0 +1,30 @@
+"""Scale formats: how a scale is stored. What is stored is what is used."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qcore.spec import Configurable
+
+
+class ScaleFormat(Configurable, ABC):
+    """A set of positive numbers that a scale may take."""
+
+    bits: ClassVar[int]
+    """What one stored scale takes."""
+
+    @abstractmethod
+    def snap(self, scale: NDArray[Any]) -> NDArray[np.float32]:
+        """The stored number for each scale, in float32.
+
+        Args:
+            scale: float32 or float64, > 0.
+
+        Raises:
+            RangeError: a scale is larger than the largest stored number. One that is smaller
+                than the smallest is raised to it.
+        """

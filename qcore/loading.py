@@ -1,0 +1,190 @@
+"""Finds plugins, loads each in a guard, and makes objects from specs."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+import qcore.builtin
+from qcore import hookspecs
+from qcore.errors import PluginError, SpecError, nearest
+from qcore.registry import KINDS, Registry
+from qcore.spec import Configurable, construct, parse_fields, split
+
+GROUP = "qcore"
+OWN = (
+    "qcore-uniform",
+    "qcore-symmetric",
+    "qcore-asymmetric",
+    "qcore-pot",
+    "qcore-apot",
+    "qcore-numpy",
+)
+"""The distributions that come with qcore: they go before all others, in this order."""
+
+
+@dataclass(frozen=True)
+class PluginRecord:
+    """A plugin that was found, healthy or not.
+
+    Attributes:
+        name: its entry point's name.
+        distribution: the package that it comes in.
+        version: of the package.
+        provides: ids by kind; empty if it failed.
+        error: why it was left out, in one line, or None.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    provides: Mapping[str, list[str]] = field(default_factory=dict)
+    error: str | None = None
+
+
+class Plugins:
+    """The plugins of one process: a registry, and a record of each that was found."""
+
+    def __init__(self, entry_points: Iterable[importlib.metadata.EntryPoint]) -> None:
+        self.registry = Registry()
+        self.records: list[PluginRecord] = []
+        self._manager = pluggy.PluginManager("qcore")
+        self._manager.add_hookspecs(hookspecs)
+        version = _version("qcore-quant")
+        self._load("builtin", "qcore-quant", version, lambda: qcore.builtin)
+        for entry_point in sorted(entry_points, key=_precedence):
+            distribution = _distribution(entry_point)
+            self._load(
+                entry_point.name,
+                distribution,
+                "unknown" if entry_point.dist is None else entry_point.dist.version,
+                entry_point.load,
+            )
+
+    def _load(self, name: str, distribution: str, version: str, load: Any) -> None:
+        """Take all that a plugin provides, or nothing; never raise on its account."""
+        try:
+            module = load()
+            provided = self._provided(module, name)
+            self.registry.add(name, provided)
+        except (Exception, SystemExit) as error:
+            cause = str(error).strip().partition("\n")[0]
+            kind = "" if isinstance(error, PluginError) else f"{type(error).__name__}: "
+            self.records.append(
+                PluginRecord(name, distribution, version, error=f"{kind}{cause}".rstrip(": "))
+            )
+            return
+        ids = {kind: [cls.id for cls in classes] for kind, classes in provided.items() if classes}
+        self.records.append(PluginRecord(name, distribution, version, ids))
+
+    def _provided(self, module: ModuleType, name: str) -> dict[str, list[type[Any]]]:
+        """What the plugin's own hook implementations return, by kind."""
+        hooks = {hook: kind for kind, (hook, _) in KINDS.items()}
+        for attribute in dir(module):
+            if attribute.startswith("qcore_") and attribute not in hooks:
+                options = self._manager.parse_hookimpl_opts(module, attribute)
+                if options is not None:
+                    raise PluginError(f"unknown hook {attribute}{nearest(attribute, hooks)}")
+        self._manager.register(module, name)
+        provided: dict[str, list[type[Any]]] = {}
+        for caller in self._manager.get_hookcallers(module) or []:
+            (own,) = [impl for impl in caller.get_hookimpls() if impl.plugin is module]
+            classes: object = own.function()
+            if not isinstance(classes, list | tuple):
+                raise PluginError(f"{caller.name} returned {classes!r}; return a list")
+            provided[hooks[caller.name]] = list(classes)
+        return provided
+
+    def create(self, kind: str, spec: str | Configurable, **fields: Any) -> Any:
+        """The object that a spec describes; see `qcore.create`."""
+        if isinstance(spec, Configurable):
+            return spec
+        id, _, _ = split(spec)
+        cls = self.registry.get(kind, id, self._note(id))
+        given = parse_fields(cls, spec)
+        twice = sorted(given.keys() & fields)
+        if twice:
+            raise SpecError(f"'{spec}' gives '{twice[0]}', which is given beside it too")
+        return construct(cls, given | fields)
+
+    def _note(self, id: str) -> str:
+        """Which failed plugins may have been the ones to give `id`."""
+        failed = [record for record in self.records if record.error is not None]
+        likely = [r for r in failed if id in r.name or id in r.distribution] or failed
+        return "; ".join(
+            f"plugin '{r.name}' ({r.distribution} {r.version}) failed to load: {r.error}"
+            for r in likely
+        )
+
+
+def _precedence(entry_point: importlib.metadata.EntryPoint) -> tuple[int, str, str]:
+    """What sorts qcore's own first, in their order, then the others by name."""
+    distribution = _distribution(entry_point)
+    own = OWN.index(distribution) if distribution in OWN else len(OWN)
+    return own, distribution, entry_point.name
+
+
+def _distribution(entry_point: importlib.metadata.EntryPoint) -> str:
+    return "unknown" if entry_point.dist is None else entry_point.dist.name
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+_lock = threading.RLock()
+
+
+@functools.cache
+def _discovered(allowed: str | None) -> Plugins:
+    found = importlib.metadata.entry_points(group=GROUP)
+    if allowed is None:
+        return Plugins(found)
+    names = {name.strip() for name in allowed.split(",")}
+    return Plugins(e for e in found if names & {e.name, _distribution(e)})
+
+
+def plugins() -> Plugins:
+    """This process's plugins, found and loaded on first use.
+
+    The environment variable QCORE_PLUGINS, a list of plugin or distribution names separated by
+    commas, allows only those; empty, it allows none but the builtin.
+    """
+    with _lock:
+        return _discovered(os.environ.get("QCORE_PLUGINS"))
+
+
+def create(kind: str, spec: str | Configurable, **fields: Any) -> Any:
+    """The object that a spec describes.
+
+    Args:
+        kind: `scheme`, `rounding`, `granularity`, `observer`, `scale_format`, `backend`,
+            `metric` or `reader`.
+        spec: `id:field=value`, such as `apot:k=2`; an object is returned as it is.
+        fields: more of its fields, such as `bits=4`.
+
+    Raises:
+        UnknownIdError: no plugin provides the id.
+        SpecError: a field is unknown, missing, of the wrong type, or given twice.
+    """
+    return plugins().create(kind, spec, **fields)
+
+
+def ids(kind: str) -> list[str]:
+    """The ids of one kind that are installed, in alphabetical order.
+
+    Raises:
+        UnknownIdError: there is no such kind.
+    """
+    return plugins().registry.ids(kind)

@@ -1,0 +1,163 @@
+"""Ranges: what the observers of some recipes find in a tensor, in one piece or in many."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qcore.blocking import Chunk, Layout
+from qcore.errors import NonFiniteError
+from qcore.interfaces.observer import Observer, Range, State, Trial
+from qcore.interfaces.rounding import RoundingPolicy
+from qcore.recipe import Recipe
+from qcore.scheduling import Job
+
+NonFinite = Literal["error", "clip"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A tensor as its chunks are taken from it.
+
+    Attributes:
+        tensor: floating, in the layout's shape.
+        layout: how it is cut into blocks.
+        nonfinite: `error`, or `clip` to take NaN as 0 and saturate infinities.
+    """
+
+    tensor: NDArray[Any]
+    layout: Layout
+    nonfinite: NonFinite = "error"
+
+    def blocks(self, chunk: Chunk) -> NDArray[np.float32]:
+        """A chunk as (n, b) float32, finite, read-only.
+
+        Raises:
+            NonFiniteError: it is not finite; the count is the chunk's.
+        """
+        with np.errstate(all="ignore"):
+            blocks: NDArray[np.float32] = chunk.blocks(self.tensor, np.dtype(np.float32))
+            if np.isfinite(blocks.max() - blocks.min()):
+                return blocks
+            # The difference may have overflowed, or an element may be at fault.
+            count = self.count_nonfinite(chunk)
+            if not count:
+                return blocks
+            if self.nonfinite == "error":
+                raise NonFiniteError(count, blocks.size)
+            clipped = np.nan_to_num(blocks)
+            clipped.flags.writeable = False
+            return clipped
+
+    def count_nonfinite(self, chunk: Chunk) -> int:
+        """How many elements of a chunk are NaN or infinite, or become so in float32."""
+        with np.errstate(all="ignore"):
+            blocks = chunk.blocks(self.tensor, np.dtype(np.float32))
+        return int(np.count_nonzero(~np.isfinite(blocks)))
+
+    def rounding(self, recipe: Recipe, chunk: Chunk) -> RoundingPolicy:
+        """The recipe's policy for the elements of a chunk."""
+        policy = recipe.parts.rounding
+        if not policy.needs_positions:
+            return policy
+        return policy.at(chunk.positions(self.layout.shape))
+
+    def trial(self, recipe: Recipe, chunk: Chunk) -> Trial | None:
+        """What the recipe's observer needs to try ranges on a chunk, if it does."""
+        parts = recipe.parts
+        if not parts.observer.needs_trial:
+            return None
+        return Trial(parts.quantizer, parts.scale_format, self.rounding(recipe, chunk))
+
+
+def observer_key(recipe: Recipe) -> Hashable:
+    """Recipes with equal keys, on one layout, have equal ranges."""
+    observer = recipe.parts.observer
+    return recipe if observer.needs_trial else observer
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What was observed beforehand.
+
+    Attributes:
+        blocks: by observer key, the ends of every block's range, in block order; or what the
+            observer raised.
+        tensor: the least and the greatest element of the tensor, if a scheme needs them.
+    """
+
+    blocks: Mapping[Hashable, Range | Exception]
+    tensor: tuple[float, float] | None = None
+
+
+def observe(source: Source, chunks: Sequence[Chunk], recipes: Sequence[Recipe]) -> Job[Ranges]:
+    """Observe what cannot be observed while the chunks are quantized, as a job.
+
+    That is the ranges of blocks that no chunk holds whole, and the range of the tensor.
+    """
+    tensor_range = None
+    if any(recipe.parts.quantizer.needs_tensor_range for recipe in recipes):
+        ends = yield [partial(_ends, source, chunk) for chunk in chunks]
+        tensor_range = (min(lo for lo, _ in ends), max(hi for _, hi in ends))
+    if all(chunk.whole for chunk in chunks):
+        return Ranges({}, tensor_range)
+    observed = {observer_key(recipe): recipe for recipe in recipes}
+    ranges: dict[Hashable, Range | Exception] = {}
+    for key, recipe in observed.items():
+        try:
+            ranges[key] = yield from _in_pieces(source, chunks, recipe)
+        except NonFiniteError:
+            raise
+        except Exception as error:  # one recipe's failure, not the others'
+            ranges[key] = error
+    return Ranges(ranges, tensor_range)
+
+
+def _ends(source: Source, chunk: Chunk) -> tuple[float, float]:
+    blocks = source.blocks(chunk)
+    return float(blocks.min()), float(blocks.max())
+
+
+def _in_pieces(source: Source, chunks: Sequence[Chunk], recipe: Recipe) -> Job[Range]:
+    """Summarize every chunk, merge the states of equal blocks in order; once for each pass."""
+    observer = recipe.parts.observer
+    states: dict[Hashable, State] = {}
+    for _ in range(observer.passes):
+        stage = [
+            partial(_summarize, source, chunk, recipe, states.get(_block_set(chunk)))
+            for chunk in chunks
+        ]
+        summaries = yield stage
+        states = _merged(observer, chunks, summaries)
+    n_blocks = source.layout.n_blocks
+    lo, hi = np.empty((n_blocks, 1), np.float32), np.empty((n_blocks, 1), np.float32)
+    for chunk in chunks:
+        rows = source.layout.rows(chunk)
+        lo[rows], hi[rows] = observer.range(states[_block_set(chunk)])
+    return lo, hi
+
+
+def _merged(
+    observer: Observer, chunks: Sequence[Chunk], summaries: Sequence[State]
+) -> dict[Hashable, State]:
+    merged: dict[Hashable, State] = {}
+    for chunk, state in zip(chunks, summaries, strict=True):
+        key = _block_set(chunk)
+        merged[key] = observer.merge(merged[key], state) if key in merged else state
+    return merged
+
+
+def _block_set(chunk: Chunk) -> Hashable:
+    """Which blocks a chunk holds pieces of; two chunks share all of theirs or none."""
+    return chunk.first_block, tuple(count for count, _ in chunk.counts)
+
+
+def _summarize(source: Source, chunk: Chunk, recipe: Recipe, previous: State | None) -> State:
+    with np.errstate(all="ignore"):
+        blocks = source.blocks(chunk)
+        return recipe.parts.observer.summarize(blocks, source.trial(recipe, chunk), previous)

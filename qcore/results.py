@@ -1,0 +1,160 @@
+"""What a comparison found: a row for each tensor and recipe, and a summary for each recipe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from qcore.error_stats import ErrorStats
+from qcore.interfaces.metric import Metric
+from qcore.loading import plugins
+from qcore.recipe import Recipe
+from qcore.sources import Unreadable
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one recipe did to one tensor.
+
+    Attributes:
+        tensor: the tensor's name.
+        source: the file that holds it; empty for an array.
+        shape: of the tensor.
+        dtype: of the tensor, as stored.
+        recipe: what was applied.
+        backend: what it ran on.
+        metrics: by id; NaN where one is not defined.
+        seconds: processor time.
+        error: why there are no metrics, in one line, or None.
+        stats: the sums behind the metrics.
+    """
+
+    tensor: str
+    source: str
+    shape: tuple[int, ...]
+    dtype: str
+    recipe: Recipe
+    backend: str
+    metrics: Mapping[str, float]
+    seconds: float
+    error: str | None
+    stats: ErrorStats = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as JSON holds it."""
+        return {
+            "tensor": self.tensor,
+            "source": self.source,
+            "shape": list(self.shape),
+            "dtype": self.dtype,
+            "recipe": self.recipe.to_dict(),
+            "backend": self.backend,
+            "metrics": _finite_or_none(self.metrics),
+            "seconds": self.seconds,
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One recipe over all the tensors on which every recipe succeeded.
+
+    Attributes:
+        recipe: what was applied.
+        metrics: by id, from the pooled sums: Σe² and Σx² over all of the tensors, and so on.
+        tensors: how many.
+        elements: how many in all.
+        seconds: processor time.
+        failed: on how many tensors this recipe failed.
+    """
+
+    recipe: Recipe
+    metrics: Mapping[str, float]
+    tensors: int
+    elements: int
+    seconds: float
+    failed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary as JSON holds it."""
+        return {
+            "recipe": self.recipe.to_dict(),
+            "metrics": _finite_or_none(self.metrics),
+            "tensors": self.tensors,
+            "elements": self.elements,
+            "seconds": self.seconds,
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All the rows of a comparison, in the order of tensors, then recipes.
+
+    Attributes:
+        rows: one for each tensor and recipe.
+        recipes: what was compared.
+        metrics: what was measured.
+        backend: what it ran on.
+        tensors: how many tensors were compared.
+        skipped: how many were left out, by the rule that did.
+        unreadable: files that could not be opened.
+    """
+
+    rows: list[Row]
+    recipes: list[Recipe]
+    metrics: list[Metric]
+    backend: str
+    tensors: int
+    skipped: Mapping[str, int]
+    unreadable: list[Unreadable]
+
+    @property
+    def failed(self) -> list[Row]:
+        """The rows that have an error."""
+        return [row for row in self.rows if row.error is not None]
+
+    def summary(self) -> list[Summary]:
+        """One entry a recipe, in the order of `recipes`."""
+        count = len(self.recipes)
+        by_tensor = [self.rows[i : i + count] for i in range(0, len(self.rows), count)]
+        complete = [rows for rows in by_tensor if all(row.error is None for row in rows)]
+        return [
+            self._pooled(
+                recipe,
+                [rows[i] for rows in complete],
+                sum(rows[i].error is not None for rows in by_tensor),
+            )
+            for i, recipe in enumerate(self.recipes)
+        ]
+
+    def _pooled(self, recipe: Recipe, rows: Sequence[Row], failed: int) -> Summary:
+        stats, seconds = ErrorStats(), 0.0
+        for row in rows:
+            stats, seconds = stats.merge(row.stats), seconds + row.seconds
+        metrics = evaluate(self.metrics, stats)
+        return Summary(recipe, metrics, len(rows), stats.count, seconds, failed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as one JSON object, without NaN or Infinity."""
+        records = plugins().records
+        return {
+            "qcore": {
+                "version": next(r.version for r in records if r.name == "builtin"),
+                "plugins": {r.distribution: r.version for r in records if r.error is None},
+            },
+            "results": [row.to_dict() for row in self.rows],
+            "summary": [summary.to_dict() for summary in self.summary()],
+            "skipped": dict(self.skipped),
+            "unreadable": [{"source": u.source, "error": u.error} for u in self.unreadable],
+        }
+
+
+def evaluate(metrics: Sequence[Metric], stats: ErrorStats) -> dict[str, float]:
+    """The metrics of some sums, by id; NaN where there are no elements."""
+    return {m.id: m.from_stats(stats) if stats.count else math.nan for m in metrics}
+
+
+def _finite_or_none(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    return {id: value if math.isfinite(value) else None for id, value in metrics.items()}
