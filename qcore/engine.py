@@ -20,9 +20,9 @@ from qcore.interfaces.backend import Backend
 from qcore.interfaces.observer import Range
 from qcore.interfaces.quantizer import FitContext
 from qcore.loading import create
-from qcore.observing import NonFinite, Ranges, Source, observe, observer_key
+from qcore.observing import MINMAX, NonFinite, Ranges, Source, observe, observer_key
 from qcore.params import QuantParams
-from qcore.qtensor import QuantizedTensor, block_bits, fitted_params
+from qcore.qtensor import QuantizedTensor, fitted_params, stored_bits
 from qcore.recipe import Recipe
 from qcore.scheduling import Job, run
 
@@ -134,7 +134,8 @@ def measure(
 
 def _chunks(source: Source, backend: Backend, recipes: Sequence[Recipe]) -> list[Chunk]:
     whole = any(recipe.parts.quantizer.needs_whole_blocks for recipe in recipes)
-    return source.layout.chunks(backend.chunk_elements, whole=whole)
+    elements = backend.chunk_elements if whole else backend.grid_chunk_elements
+    return source.layout.chunks(elements, whole=whole)
 
 
 def _counted(source: Source, chunks: Sequence[Chunk]) -> Job[NonFiniteError]:
@@ -152,29 +153,32 @@ def _measure_chunk(
     sums: Collection[str],
     tick: Callable[[int], None] | None,
 ) -> list[Outcome]:
-    blocks = source.blocks(chunk)
-    observed: dict[Hashable, Range] = {}
     outcomes: list[Outcome] = []
-    for recipe in recipes:
-        start = time.thread_time()
-        try:
-            params = _fit(source, chunk, blocks, recipe, ranges, observed)
-            with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):
+        blocks, extremes = source.blocks(chunk)
+        observed: dict[Hashable, Range] = {MINMAX: extremes}
+        for recipe in recipes:
+            start = time.thread_time()
+            try:
+                params = _fit(source, chunk, blocks, recipe, ranges, observed)
                 rounding = source.rounding(recipe, chunk)
-                quantizer = recipe.parts.quantizer
-                stats = backend.measure(quantizer, blocks, params, rounding, sums)
-            if "e2" in sums and math.isnan(stats.e2):
-                raise SchemeError("its values are not finite")
-            bits = blocks.size * quantizer.code_bits
-            bits += sum(block_bits(recipe, params).values()) * chunk.n_blocks * chunk.is_first_piece
-            stats = dataclasses.replace(stats, stored_bits=bits)
-        except Exception as error:
-            outcomes.append(_as_own(error, recipe))
-        else:
-            outcomes.append(Measurement(stats, time.thread_time() - start))
+                stats = backend.measure(recipe.parts.quantizer, blocks, params, rounding, sums)
+                if "e2" in sums and math.isnan(stats.e2):
+                    raise SchemeError("its values are not finite")
+                stats = stats.merge(ErrorStats(stored_bits=_chunk_bits(chunk, recipe, params)))
+            except Exception as error:
+                outcomes.append(_as_own(error, recipe))
+            else:
+                outcomes.append(Measurement(stats, time.thread_time() - start))
     if tick is not None:
         tick(blocks.size * len(recipes))
     return outcomes
+
+
+def _chunk_bits(chunk: Chunk, recipe: Recipe, params: QuantParams) -> int:
+    """What a chunk stores; a block's params count with its first piece."""
+    blocks = chunk.n_blocks if chunk.is_first_piece else 0
+    return stored_bits(recipe, params, chunk.n_blocks * chunk.block_len, blocks)
 
 
 def _fit(
@@ -189,18 +193,16 @@ def _fit(
     quantizer, _, _, observer, scale_format = recipe.parts
     key = observer_key(recipe)
     before = ranges.blocks.get(key)
-    with np.errstate(all="ignore"):
-        if isinstance(before, Exception):
-            raise before
-        if before is not None:
-            rows = source.layout.rows(chunk)
-            lo, hi = before[0][rows], before[1][rows]
-        else:
-            if key not in observed:
-                observed[key] = observer.observe(blocks, source.trial(recipe, chunk))
-            lo, hi = observed[key]
-        context = FitContext(lo, hi, scale_format.snap, ranges.tensor)
-        return quantizer.fit(blocks, context)
+    if isinstance(before, Exception):
+        raise before
+    if before is not None:
+        rows = source.layout.rows(chunk)
+        lo, hi = before[0][rows], before[1][rows]
+    else:
+        if key not in observed:
+            observed[key] = observer.observe(blocks, source.trial(recipe, chunk))
+        lo, hi = observed[key]
+    return quantizer.fit(blocks, FitContext(lo, hi, scale_format.snap, ranges.tensor))
 
 
 def _as_own(error: Exception, recipe: Recipe) -> QcoreError:
@@ -255,18 +257,18 @@ def _quantize_chunk(
     given: QuantParams | None,
     codes: NDArray[Any],
 ) -> QuantParams:
-    blocks = source.blocks(chunk)
-    try:
-        if given is None:
-            params = _fit(source, chunk, blocks, recipe, ranges, {})
-        else:
-            params = given.rows(source.layout.rows(chunk))
-        with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):
+        blocks, extremes = source.blocks(chunk)
+        try:
+            if given is None:
+                params = _fit(source, chunk, blocks, recipe, ranges, {MINMAX: extremes})
+            else:
+                params = given.rows(source.layout.rows(chunk))
             rounding = source.rounding(recipe, chunk)
             chunk.scatter(backend.encode(recipe.parts.quantizer, blocks, params, rounding), codes)
-    except Exception as error:
-        raise _as_own(error, recipe) from error
-    return params
+        except Exception as error:
+            raise _as_own(error, recipe) from error
+        return params
 
 
 def _no_params(recipe: Recipe) -> QuantParams:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -39,14 +38,17 @@ class ErrorStats:
 
     def merge(self, other: Self) -> Self:
         """The stats of both sets of elements together."""
-        added = {
-            f.name: getattr(self, f.name) + getattr(other, f.name)
-            for f in dataclasses.fields(self)
-            if f.name != "max_e"
-        }
-        maximum = max(self.max_e, other.max_e)
         unknown = math.isnan(self.max_e) or math.isnan(other.max_e)
-        return dataclasses.replace(self, **added, max_e=math.nan if unknown else maximum)
+        return type(self)(
+            count=self.count + other.count,
+            stored_bits=self.stored_bits + other.stored_bits,
+            x2=self.x2 + other.x2,
+            e2=self.e2 + other.e2,
+            xe=self.xe + other.xe,
+            abs_e=self.abs_e + other.abs_e,
+            max_e=math.nan if unknown else max(self.max_e, other.max_e),
+            clipped=self.clipped + other.clipped,
+        )
 
 
 def measure_errors(

@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcore.blocking import Chunk, Layout
+from qcore.builtin.observers import MinMax
 from qcore.errors import NonFiniteError
 from qcore.interfaces.observer import Observer, Range, State, Trial
 from qcore.interfaces.rounding import RoundingPolicy
 from qcore.recipe import Recipe
 from qcore.scheduling import Job
+
+MINMAX = MinMax()
 
 NonFinite = Literal["error", "clip"]
 
@@ -34,25 +37,21 @@ class Source:
     layout: Layout
     nonfinite: NonFinite = "error"
 
-    def blocks(self, chunk: Chunk) -> NDArray[np.float32]:
-        """A chunk as (n, b) float32, finite, read-only.
+    def blocks(self, chunk: Chunk) -> tuple[NDArray[np.float32], Range]:
+        """A chunk as (n, b) float32, finite, read-only; and its blocks' extremes.
 
         Raises:
             NonFiniteError: it is not finite; the count is the chunk's.
         """
-        with np.errstate(all="ignore"):
-            blocks: NDArray[np.float32] = chunk.blocks(self.tensor, np.dtype(np.float32))
-            if np.isfinite(blocks.max() - blocks.min()):
-                return blocks
-            # The difference may have overflowed, or an element may be at fault.
-            count = self.count_nonfinite(chunk)
-            if not count:
-                return blocks
-            if self.nonfinite == "error":
-                raise NonFiniteError(count, blocks.size)
-            clipped = np.nan_to_num(blocks)
-            clipped.flags.writeable = False
-            return clipped
+        blocks = chunk.blocks(self.tensor, np.dtype(np.float32))
+        lo, hi = MINMAX.observe(blocks, None)
+        if np.isfinite(lo).all() and np.isfinite(hi).all():  # so is all between
+            return blocks, (lo, hi)
+        if self.nonfinite == "error":
+            raise NonFiniteError(int(np.count_nonzero(~np.isfinite(blocks))), blocks.size)
+        clipped = np.nan_to_num(blocks)
+        clipped.flags.writeable = False
+        return clipped, MINMAX.observe(clipped, None)
 
     def count_nonfinite(self, chunk: Chunk) -> int:
         """How many elements of a chunk are NaN or infinite, or become so in float32."""
@@ -119,8 +118,9 @@ def observe(source: Source, chunks: Sequence[Chunk], recipes: Sequence[Recipe]) 
 
 
 def _ends(source: Source, chunk: Chunk) -> tuple[float, float]:
-    blocks = source.blocks(chunk)
-    return float(blocks.min()), float(blocks.max())
+    with np.errstate(all="ignore"):
+        _, (lo, hi) = source.blocks(chunk)
+    return float(lo.min()), float(hi.max())
 
 
 def _in_pieces(source: Source, chunks: Sequence[Chunk], recipe: Recipe) -> Job[Range]:
@@ -159,5 +159,5 @@ def _block_set(chunk: Chunk) -> Hashable:
 
 def _summarize(source: Source, chunk: Chunk, recipe: Recipe, previous: State | None) -> State:
     with np.errstate(all="ignore"):
-        blocks = source.blocks(chunk)
+        blocks, _ = source.blocks(chunk)
         return recipe.parts.observer.summarize(blocks, source.trial(recipe, chunk), previous)

@@ -96,11 +96,11 @@ def run_all(jobs: Iterable[Job[T]], threads: int | None = None) -> Iterator[T]:
             while True:
                 while len(window) < 2 * threads and (job := next(waiting, None)) is not None:
                     window.append(_Running(job, pool, ready))
-                while window and window[0].done:
-                    yield window.popleft().result  # type: ignore[misc]  # done: it has one
                 if not window:
                     return
-                ready.get().advance()
+                while not window[0].done:
+                    ready.get().advance()
+                yield window.popleft().result  # type: ignore[misc]  # done: it has one
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

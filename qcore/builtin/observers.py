@@ -21,7 +21,14 @@ class MinMax(Observer):
     def summarize(
         self, blocks: NDArray[np.float32], trial: Trial | None, previous: State | None
     ) -> State:
-        return {"lo": blocks.min(axis=1), "hi": blocks.max(axis=1)}
+        if not blocks.flags.c_contiguous:
+            return {"lo": blocks.min(axis=1), "hi": blocks.max(axis=1)}
+        # Along rows, NumPy finds the position several times as fast as the value.
+        rows = np.arange(len(blocks))
+        return {
+            "lo": blocks[rows, blocks.argmin(axis=1)],
+            "hi": blocks[rows, blocks.argmax(axis=1)],
+        }
 
     def merge(self, a: State, b: State) -> State:
         return {"lo": np.minimum(a["lo"], b["lo"]), "hi": np.maximum(a["hi"], b["hi"])}
@@ -80,7 +87,7 @@ class Mse(Observer):
         self, blocks: NDArray[np.float32], trial: Trial | None, previous: State | None
     ) -> State:
         if previous is None or trial is None:
-            return {"lo": blocks.min(axis=1), "hi": blocks.max(axis=1)}
+            return MinMax().summarize(blocks, trial, previous)
         lo, hi = previous["lo"][:, None], previous["hi"][:, None]
         errors = [
             trial.errors(blocks, lo * np.float32(f), hi * np.float32(f)) for f in self.shrinkages
@@ -90,7 +97,7 @@ class Mse(Observer):
     def merge(self, a: State, b: State) -> State:
         if "errors" in a:
             return {**a, "errors": a["errors"] + b["errors"]}
-        return {"lo": np.minimum(a["lo"], b["lo"]), "hi": np.maximum(a["hi"], b["hi"])}
+        return MinMax().merge(a, b)
 
     def range(self, state: State) -> Range:
         best = np.argmin(state["errors"], axis=1)

@@ -24,7 +24,13 @@ class Backend(Configurable, ABC):
     """
 
     chunk_elements: ClassVar[int] = 1 << 17
-    """How many elements the engine hands over at a time, unless one block is longer."""
+    """How many elements the engine hands over at a time, unless one block is longer.
+
+    They fit in a core's cache, as schemes that run as they are written go through them many times.
+    """
+
+    grid_chunk_elements: ClassVar[int] = 1 << 17
+    """The same for schemes that are a grid."""
 
     @abstractmethod
     def available(self) -> str | None:

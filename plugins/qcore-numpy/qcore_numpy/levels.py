@@ -7,6 +7,7 @@ sends there. That is found by bisection with the policy itself, so no policy is 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,26 +23,25 @@ _PREFIX_BITS = range(16, 21)
 """Upper bits of a float32 that index the table: as few as tell all the thresholds apart."""
 
 
-def level_index(
-    grid: LevelGrid, t: NDArray[np.float32], rounding: RoundingPolicy
-) -> NDArray[Any] | None:
-    """The index of each element's level, or None where only the reference can tell.
-
-    Args:
-        grid: the levels.
-        t: float32, flat, values over their scale.
-        rounding: any policy.
-    """
-    if rounding.needs_positions:
-        return None
-    firsts = first_values(grid, rounding)
-    if len(firsts) <= _MOST_COUNTED:
-        return _count(firsts, t)
-    table = _prefix_table(grid, rounding)
-    return None if table is None else _look_up(*table, t)
+LevelIndex = Callable[[NDArray[np.float32]], NDArray[Any]]
+"""Gives the index of each element's level: flat float32 values over their scale → integers."""
 
 
 @functools.lru_cache(maxsize=64)
+def level_index(grid: LevelGrid, rounding: RoundingPolicy) -> LevelIndex | None:
+    """The fastest way to the level, or None where only the reference can tell.
+
+    Args:
+        grid: the levels.
+        rounding: a policy that does not go by position.
+    """
+    firsts = first_values(grid, rounding)
+    if len(firsts) <= _MOST_COUNTED:
+        return functools.partial(_count, firsts)
+    table = _prefix_table(firsts)
+    return None if table is None else functools.partial(_look_up, *table)
+
+
 def first_values(grid: LevelGrid, rounding: RoundingPolicy) -> NDArray[np.float32]:
     """The least float32 that goes to each level but the first, ascending."""
     low = _ordered(grid.units[:-1].astype(np.float32))
@@ -77,9 +77,8 @@ def _count(firsts: NDArray[np.float32], t: NDArray[np.float32]) -> NDArray[np.in
     return index
 
 
-@functools.lru_cache(maxsize=64)
 def _prefix_table(
-    grid: LevelGrid, rounding: RoundingPolicy
+    firsts: NDArray[np.float32],
 ) -> tuple[int, NDArray[np.float32], NDArray[np.int16]] | None:
     """For each prefix of a float32, where the level changes within it and what it is before.
 
@@ -87,7 +86,6 @@ def _prefix_table(
         The shift that leaves the prefix, the thresholds and the level indices; None where even
         the longest prefix has two changes somewhere.
     """
-    firsts = first_values(grid, rounding)
     for bits in _PREFIX_BITS:
         shift = 32 - bits
         head = np.arange(1 << bits, dtype=np.uint32) << np.uint32(shift)

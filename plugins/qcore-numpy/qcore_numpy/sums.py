@@ -18,43 +18,70 @@ _FAINT = 2.0**-78
 """A mean square below this may have lost errors to float32's underflow."""
 
 
-def sum_errors(
-    x: NDArray[np.float32], values: NDArray[np.float32], sums: Collection[str]
-) -> ErrorStats | None:
-    """As `qcore.measure_errors`, to about six digits; Σx² and Σe² always, as they tell whether
-    float32 is enough.
+class ErrorSums:
+    """As `qcore.measure_errors`, to about six digits, over pieces added one by one."""
 
-    Args:
-        x: (n, b) float32, compact.
-        values: (n, b) float32, in the memory order of `x`; overwritten.
-        sums: which sums to compute.
+    def __init__(self, sums: Collection[str]) -> None:
+        self._xe_asked = "xe" in sums
+        self._abs_asked = "abs_e" in sums
+        self._max_asked = "max_e" in sums
+        self._count = 0
+        self._x2 = self._e2 = self._xe = self._abs_e = self._max_e = 0.0
 
-    Returns:
-        None where squares leave the range of float32.
-    """
-    signal = x.ravel(order="K")
-    error = np.subtract(values, x, out=values).ravel(order="K")
-    x2, e2 = _dot(signal, signal), _dot(error, error)
-    lost = e2 < _FAINT * x.size and bool(error.any())
-    if lost or not _FAINT * x.size <= x2 < math.inf or not e2 < math.inf:
-        return None
-    return ErrorStats(
-        count=x.size,
-        x2=x2,
-        e2=e2,
-        xe=_dot(signal, error) if "xe" in sums else math.nan,
-        abs_e=_absolute_sum(error) if "abs_e" in sums else math.nan,
-        max_e=float(max(error.max(), -error.min())) if "max_e" in sums else math.nan,
-        clipped=math.nan,
+    def add(self, x: NDArray[np.float32], values: NDArray[np.float32]) -> bool:
+        """Add a piece.
+
+        Args:
+            x: float32, compact.
+            values: float32, in the memory order of `x`; overwritten.
+
+        Returns:
+            False where squares leave the range of float32: the sums are then of no use.
+        """
+        error = np.subtract(values, x, out=values)
+        signal_rows, error_rows = _rows(x), _rows(error)
+        x2, e2 = _dot(signal_rows, signal_rows), _dot(error_rows, error_rows)
+        faint = _FAINT * x.size
+        if not faint <= x2 < math.inf or not e2 < math.inf or (e2 < faint and error.any()):
+            return False
+        self._count += x.size
+        self._x2 += x2
+        self._e2 += e2
+        if self._xe_asked:
+            self._xe += _dot(signal_rows, error_rows)
+        if self._max_asked:
+            self._max_e = max(self._max_e, float(error.max()), -float(error.min()))
+        if self._abs_asked:
+            magnitude = np.abs(error, out=BUFFERS.like(error, "magnitude", np.float32))
+            self._abs_e += float(magnitude.sum())
+        return True
+
+    def stats(self) -> ErrorStats:
+        """The sums so far; those that were not asked for are NaN."""
+        return ErrorStats(
+            count=self._count,
+            x2=self._x2,
+            e2=self._e2,
+            xe=self._xe if self._xe_asked else math.nan,
+            abs_e=self._abs_e if self._abs_asked else math.nan,
+            max_e=self._max_e if self._max_asked else math.nan,
+            clipped=math.nan,
+        )
+
+
+Rows = tuple[NDArray[np.float32], ...]
+
+
+def _rows(array: NDArray[np.float32]) -> Rows:
+    """The elements of a compact array as rows of about `_ROW`, and the rest."""
+    if array.flags.c_contiguous and 256 <= array.shape[-1] <= 4 * _ROW:
+        return (array,)
+    flat = array.ravel(order="K")
+    whole = flat.size - flat.size % _ROW
+    return flat[:whole].reshape(-1, _ROW), flat[whole:].reshape(1, -1)
+
+
+def _dot(a: Rows, b: Rows) -> float:
+    return sum(
+        float(np.vecdot(x, y).sum(dtype=np.float64)) for x, y in zip(a, b, strict=True) if x.size
     )
-
-
-def _absolute_sum(error: NDArray[np.float32]) -> float:
-    magnitude = np.abs(error, out=BUFFERS.flat("magnitude", error.size, np.float32))
-    return float(magnitude.sum())
-
-
-def _dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    whole = a.size - a.size % _ROW
-    rows = np.vecdot(a[:whole].reshape(-1, _ROW), b[:whole].reshape(-1, _ROW))
-    return float(rows.sum(dtype=np.float64)) + float(np.vecdot(a[whole:], b[whole:]))
