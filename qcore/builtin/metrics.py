@@ -130,7 +130,7 @@ class BitsPerWeight(Metric):
     """What is stored, scales, zero points and tables included, in bits an element."""
 
     id: ClassVar[str] = "bits_per_weight"
-    title: ClassVar[str] = "bits/weight"
+    title: ClassVar[str] = "bits/w"
 
     def from_stats(self, stats: ErrorStats) -> float:
         return stats.stored_bits / stats.count

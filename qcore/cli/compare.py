@@ -13,6 +13,8 @@ from qcore.cli.output import Format, OutputFormat, note, write
 if TYPE_CHECKING:
     from qcore.results import Comparison
 
+_MOST_ERRORS = 10
+
 _AXES = "What is compared"
 _TENSORS = "Which tensors"
 _RESULTS = "What is shown"
@@ -33,28 +35,32 @@ def compare(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[PATH]…",
-            help="Files or folders: .safetensors, .npy, .npz. [the bundled samples]",
+            metavar="PATH",
+            help="Files or folders: safetensors, npy, npz. (default: bundled samples)",
             show_default=False,
         ),
     ] = None,
     scheme: Annotated[
-        list[str] | None, _many("--scheme", "Schemes, such as symmetric,apot:k=3. [all installed]")
+        list[str] | None, _many("--scheme", "Schemes, such as symmetric,apot:k=3. (default: all)")
     ] = None,
-    bits: Annotated[list[str] | None, _many("--bits", "Widths of a code. [8,4]")] = None,
+    bits: Annotated[list[str] | None, _many("--bits", "Widths of a code. (default: 8,4)")] = None,
     granularity: Annotated[
         list[str] | None,
-        _many("--granularity", "tensor, channel:0, group:128, block:128:128, token. [tensor]"),
+        _many(
+            "--granularity", "tensor, channel:0, group:128, block:128:128, token. (default: tensor)"
+        ),
     ] = None,
     rounding: Annotated[
-        list[str] | None, _many("--rounding", "half-even, half-away, stochastic:1, … [half-even]")
+        list[str] | None,
+        _many("--rounding", "half-even, half-away, stochastic:1, … (default: half-even)"),
     ] = None,
     observer: Annotated[
-        list[str] | None, _many("--observer", "minmax, percentile:99.9, mse, fixed:0:1. [minmax]")
+        list[str] | None,
+        _many("--observer", "minmax, percentile:99.9, mse, fixed:0:1. (default: minmax)"),
     ] = None,
     scale_format: Annotated[
         list[str] | None,
-        _many("--scale-format", "float32, float16, bfloat16, pow2. [float32]"),
+        _many("--scale-format", "float32, float16, bfloat16, pow2. (default: float32)"),
     ] = None,
     backend: Annotated[str, typer.Option(help="What to run on.", rich_help_panel=_AXES)] = "numpy",
     include: Annotated[
@@ -74,7 +80,9 @@ def compare(
     ] = 2,
     integers: Annotated[
         bool,
-        typer.Option("--integers", help="Integer tensors too.", rich_help_panel=_TENSORS),
+        typer.Option(
+            "--integers", help="Integer tensors too.", metavar="", rich_help_panel=_TENSORS
+        ),
     ] = False,
     nonfinite: Annotated[
         NonFiniteChoice,
@@ -85,7 +93,12 @@ def compare(
     ] = None,
     per_tensor: Annotated[
         bool,
-        typer.Option("--per-tensor", help="A row a tensor, worst first.", rich_help_panel=_RESULTS),
+        typer.Option(
+            "--per-tensor",
+            help="A row a tensor, worst first.",
+            metavar="",
+            rich_help_panel=_RESULTS,
+        ),
     ] = False,
     sort: Annotated[
         str, typer.Option(metavar="METRIC", help="What to sort by.", rich_help_panel=_RESULTS)
@@ -99,7 +112,9 @@ def compare(
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="[all processors]", show_default=False, rich_help_panel=_RESULTS),
+        typer.Option(
+            min=1, help="(default: all processors)", show_default=False, rich_help_panel=_RESULTS
+        ),
     ] = None,
 ) -> int:
     """Compare recipes on stored tensors: the product of all the values given.
@@ -144,9 +159,10 @@ def compare(
             threads=threads,
             progress=report,
         )
-    table = ComparisonTable(comparison, sorter, asked, per_tensor)
-    document = comparison.to_dict() if format is Format.json else None
-    write(format, table.draw, table.records(), document=document, file=output)
+    if format is not Format.table or len(comparison.failed) < len(comparison.rows):
+        table = ComparisonTable(comparison, sorter, asked, per_tensor)
+        document = comparison.to_dict() if format is Format.json else None
+        write(format, table.draw, table.records(), document=document, file=output)
     return _report_failures(comparison)
 
 
@@ -165,10 +181,12 @@ def _whole_number(text: str) -> int:
 
 def _report_failures(comparison: Comparison) -> int:
     """A line on standard error for each thing that failed, and the exit status."""
-    for unreadable in comparison.unreadable:
-        note(f"qcore: {unreadable.error}")
-    for message in dict.fromkeys(row.error for row in comparison.failed):
-        note(f"qcore: {message}")
+    errors = [unreadable.error for unreadable in comparison.unreadable]
+    errors += dict.fromkeys(row.error or "" for row in comparison.failed)
+    for error in errors[:_MOST_ERRORS]:
+        note(f"qcore: {error}")
+    if len(errors) > _MOST_ERRORS:
+        note(f"qcore: and {len(errors) - _MOST_ERRORS} more; --format json has them all")
     if comparison.failed and len(comparison.failed) == len(comparison.rows):
         return 1
     return 3 if comparison.failed or comparison.unreadable else 0

@@ -38,10 +38,12 @@ def _version(asked: bool) -> None:
 def main(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+        typer.Option(
+            "--version", callback=_version, is_eager=True, metavar="", help="Print the version."
+        ),
     ] = False,
     no_plugins: Annotated[
-        bool, typer.Option("--no-plugins", help="Load nothing but what is built in.")
+        bool, typer.Option("--no-plugins", metavar="", help="Load nothing but what is built in.")
     ] = False,
 ) -> None:
     """Compare quantization schemes on stored tensors."""

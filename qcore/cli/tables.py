@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import enum
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +25,15 @@ _MOST_ROWS = 40
 _SHOWN = ("bits_per_weight", "sqnr_db", "max_abs", "cosine")
 
 
+class Kind(enum.Enum):
+    """How a column is set: numbers flush right; names and text on several lines where they must."""
+
+    number = "number"
+    word = "word"
+    dotted = "name"
+    text = "text"
+
+
 @dataclass(frozen=True)
 class Column:
     """One column of a table.
@@ -29,12 +41,12 @@ class Column:
     Attributes:
         head: its heading.
         cell: what it says of an entry.
-        numeric: whether it is set flush right.
+        kind: how it is set.
     """
 
     head: str
     cell: Callable[[Any], str]
-    numeric: bool = False
+    kind: Kind = Kind.word
 
 
 class ComparisonTable:
@@ -84,16 +96,15 @@ class ComparisonTable:
         shown = self._entries[:_MOST_ROWS]
         varying, same = self._split(self._recipe_columns())
         columns = [*self._leading(), *varying, *self._metric_columns()]
-        if any(entry.seconds >= 0.0005 for entry in shown):
-            columns.append(Column("time", lambda entry: _seconds(entry.seconds), numeric=True))
+        columns.append(Column("time", lambda entry: _seconds(entry.seconds), Kind.number))
         return Group(_table(columns, shown), Text(self._caption(same), style="dim"))
 
     def _leading(self) -> list[Column]:
         if not self._per_tensor:
             return []
-        columns = [Column("tensor", lambda row: row.tensor)]
+        columns = [Column("tensor", lambda row: row.tensor, Kind.dotted)]
         if len({row.source for row in self._comparison.rows}) > 1:
-            columns.append(Column("file", lambda row: row.source))
+            columns.append(Column("file", lambda row: row.source, Kind.dotted))
         return columns
 
     def _recipe_columns(self) -> list[Column]:
@@ -103,7 +114,7 @@ class ComparisonTable:
         axes = [Column(_title(axis), of(lambda r, axis=axis: getattr(r, axis))) for axis in AXES]  # type: ignore[misc]
         return [
             Column("scheme", of(lambda recipe: recipe.scheme_spec)),
-            Column("bits", of(lambda recipe: str(recipe.bits)), numeric=True),
+            Column("bits", of(lambda recipe: str(recipe.bits)), Kind.number),
             *axes,
         ]
 
@@ -123,7 +134,7 @@ class ComparisonTable:
         def value(id: str) -> Callable[[Row | Summary], str]:
             return lambda entry: _number(id, entry.metrics[id])
 
-        return [Column(by_id[id].title or id, value(id), numeric=True) for id in ids]
+        return [Column(by_id[id].title or id, value(id), Kind.number) for id in ids]
 
     def _caption(self, same: list[Column]) -> str:
         comparison = self._comparison
@@ -134,7 +145,9 @@ class ComparisonTable:
         if complete.tensors != comparison.tensors:
             total = f"{complete.tensors} of {total}, those on which every recipe succeeded"
         lines = [f"{total} · {complete.elements:,} elements"]
-        lines += [f"{count} left out: {rule}" for rule, count in comparison.skipped.items()]
+        if comparison.skipped:
+            rules = [f"{count} {rule}" for rule, count in comparison.skipped.items()]
+            lines.append(f"left out: {', '.join(rules)}")
         if len(self._entries) > _MOST_ROWS:
             lines.append(f"{_MOST_ROWS} of {len(self._entries)} rows shown; --format csv has all")
         return "\n".join([" · ".join(facts), " · ".join(lines)])
@@ -143,8 +156,10 @@ class ComparisonTable:
 def registry_table(entries: list[dict[str, Any]]) -> RenderableType:
     """What is registered, by kind."""
     columns = [
-        Column(head, lambda entry, head=head: entry[head])  # type: ignore[misc]
-        for head in ("kind", "id", "plugin", "summary")
+        Column("kind", lambda entry: _title(entry["kind"])),
+        Column("id", lambda entry: entry["id"]),
+        Column("plugin", lambda entry: entry["plugin"]),
+        Column("summary", lambda entry: entry["summary"], Kind.text),
     ]
     return _table(columns, entries)
 
@@ -156,24 +171,51 @@ def plugins_table(entries: list[dict[str, Any]]) -> RenderableType:
             Column("plugin", lambda entry: entry["name"]),
             Column("from", lambda entry: f"{entry['distribution']} {entry['version']}"),
             Column("health", lambda entry: "failed" if entry["error"] else "ok"),
-            Column("provides", lambda entry: entry["error"] or _provided(entry["provides"])),
+            Column(
+                "provides",
+                lambda entry: entry["error"] or _provided(entry["provides"]),
+                Kind.text,
+            ),
         ],
         entries,
     )
 
 
 def _provided(provides: dict[str, list[str]]) -> str:
-    return "; ".join(f"{_title(kind)} {', '.join(ids)}" for kind, ids in provides.items())
+    return "\n".join(f"{_title(kind)} {', '.join(ids)}" for kind, ids in provides.items())
 
 
 def _table(columns: Sequence[Column], entries: Sequence[Any]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, header_style="bold")
     for column in columns:
-        justify = "right" if column.numeric else "left"
-        table.add_column(column.head, justify=justify, no_wrap=column.numeric, overflow="fold")  # type: ignore[arg-type]
+        table.add_column(
+            column.head,
+            justify="right" if column.kind is Kind.number else "left",
+            no_wrap=column.kind in (Kind.number, Kind.word),
+            overflow="fold",
+        )
     for entry in entries:
-        table.add_row(*(Text(column.cell(entry)) for column in columns))
+        cells = ((column.kind, column.cell(entry)) for column in columns)
+        table.add_row(*(_Name(c) if kind is Kind.dotted else Text(c) for kind, c in cells))
     return table
+
+
+class _Name:
+    """A dotted name, on several lines where there is no room for it on one."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(min(16, len(self._name)), len(self._name))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = [""]
+        for part in re.findall(r"[^./_]*[./_]?", self._name):
+            if lines[-1] and len(lines[-1] + part) > options.max_width:
+                lines.append("")
+            lines[-1] += part
+        yield Text("\n".join(lines), overflow="fold")
 
 
 def _title(axis: str) -> str:
@@ -193,4 +235,6 @@ def _number(id: str, value: float) -> str:
 
 
 def _seconds(value: float) -> str:
-    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
+    if value >= 1:
+        return f"{value:.1f} s"
+    return f"{value * 1e3:.0f} ms" if value >= 0.01 else f"{value * 1e3:.1f} ms"
