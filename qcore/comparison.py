@@ -9,12 +9,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from qcore.blocking import Layout, float_tensor
-from qcore.engine import Measurement, Outcome, measure, usable_backend
+from qcore.engine import usable_backend
 from qcore.error_stats import ErrorStats
 from qcore.errors import QcoreError, ReadError, UsageError
 from qcore.interfaces.backend import Backend
 from qcore.interfaces.metric import Metric
 from qcore.loading import create
+from qcore.measuring import Measurement, Outcome, measure
 from qcore.observing import NonFinite, Source
 from qcore.recipe import Recipe
 from qcore.results import Comparison, Row, evaluate

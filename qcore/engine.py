@@ -1,46 +1,26 @@
-"""The engine: observe → fit → encode → decode → measure, over chunks and threads."""
+"""The engine's front: arrays to quantized tensors, over chunks and threads."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
-import time
-from collections.abc import Callable, Collection, Hashable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qcore.blocking import Chunk, Layout, float_tensor
-from qcore.error_stats import ErrorStats
-from qcore.errors import NonFiniteError, QcoreError, SchemeError, UnavailableError, UsageError
+from qcore.blocking import Layout, float_tensor
+from qcore.chunk import Chunk
+from qcore.errors import NonFiniteError, UnavailableError, UsageError
+from qcore.fitting import as_own, chunks_for, count_nonfinite, fit_chunk
 from qcore.interfaces.backend import Backend
-from qcore.interfaces.observer import Range
 from qcore.interfaces.quantizer import FitContext
 from qcore.loading import create
-from qcore.observing import MINMAX, NonFinite, Ranges, Source, observe, observer_key
+from qcore.observing import MINMAX, NonFinite, Ranges, Source, observe
 from qcore.params import QuantParams
-from qcore.qtensor import QuantizedTensor, fitted_params, stored_bits
+from qcore.qtensor import QuantizedTensor, fitted_params
 from qcore.recipe import Recipe
 from qcore.scheduling import Job, run
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What one recipe did to one tensor.
-
-    Attributes:
-        stats: the error sums.
-        seconds: processor time spent on this recipe.
-    """
-
-    stats: ErrorStats
-    seconds: float
-
-
-Outcome = Measurement | QcoreError
 
 
 def quantize(
@@ -104,132 +84,10 @@ def usable_backend(backend: str | Backend) -> Backend:
     return made
 
 
-def measure(
-    source: Source,
-    recipes: Sequence[Recipe],
-    backend: Backend,
-    sums: Collection[str],
-    tick: Callable[[int], None] | None = None,
-) -> Job[list[Outcome]]:
-    """Measure recipes that share a layout on one tensor, as a job.
-
-    A recipe that fails gives its error; the others go on. `tick` is told of every chunk done:
-    its elements × recipes.
-
-    Raises:
-        NonFiniteError: the tensor is not finite.
-    """
-    chunks = _chunks(source, backend, recipes)
-    try:
-        ranges = yield from observe(source, chunks, recipes)
-        pieces = yield [
-            partial(_measure_chunk, source, chunk, recipes, backend, ranges, sums, tick)
-            for chunk in chunks
-        ]
-    except NonFiniteError as error:
-        raise (yield from _counted(source, chunks)) from error
-    merged = [_merge(outcomes) for outcomes in zip(*pieces, strict=True)]
-    return merged or [Measurement(ErrorStats(), 0.0) for _ in recipes]
-
-
-def _chunks(source: Source, backend: Backend, recipes: Sequence[Recipe]) -> list[Chunk]:
-    whole = any(recipe.parts.quantizer.needs_whole_blocks for recipe in recipes)
-    elements = backend.chunk_elements if whole else backend.grid_chunk_elements
-    return source.layout.chunks(elements, whole=whole)
-
-
-def _counted(source: Source, chunks: Sequence[Chunk]) -> Job[NonFiniteError]:
-    """The error that counts what is not finite in all of the tensor."""
-    counts = yield [partial(source.count_nonfinite, chunk) for chunk in chunks]
-    return NonFiniteError(sum(counts), source.layout.size)
-
-
-def _measure_chunk(
-    source: Source,
-    chunk: Chunk,
-    recipes: Sequence[Recipe],
-    backend: Backend,
-    ranges: Ranges,
-    sums: Collection[str],
-    tick: Callable[[int], None] | None,
-) -> list[Outcome]:
-    outcomes: list[Outcome] = []
-    with np.errstate(all="ignore"):
-        blocks, extremes = source.blocks(chunk)
-        observed: dict[Hashable, Range] = {MINMAX: extremes}
-        for recipe in recipes:
-            start = time.thread_time()
-            try:
-                params = _fit(source, chunk, blocks, recipe, ranges, observed)
-                rounding = source.rounding(recipe, chunk)
-                stats = backend.measure(recipe.parts.quantizer, blocks, params, rounding, sums)
-                if "e2" in sums and math.isnan(stats.e2):
-                    raise SchemeError("its values are not finite")
-                stats = stats.merge(ErrorStats(stored_bits=_chunk_bits(chunk, recipe, params)))
-            except Exception as error:
-                outcomes.append(_as_own(error, recipe))
-            else:
-                outcomes.append(Measurement(stats, time.thread_time() - start))
-    if tick is not None:
-        tick(blocks.size * len(recipes))
-    return outcomes
-
-
-def _chunk_bits(chunk: Chunk, recipe: Recipe, params: QuantParams) -> int:
-    """What a chunk stores; a block's params count with its first piece."""
-    blocks = chunk.n_blocks if chunk.is_first_piece else 0
-    return stored_bits(recipe, params, chunk.n_blocks * chunk.block_len, blocks)
-
-
-def _fit(
-    source: Source,
-    chunk: Chunk,
-    blocks: NDArray[np.float32],
-    recipe: Recipe,
-    ranges: Ranges,
-    observed: dict[Hashable, Range],
-) -> QuantParams:
-    """The params of a chunk; ranges observed here are kept in `observed` for the next recipe."""
-    quantizer, _, _, observer, scale_format = recipe.parts
-    key = observer_key(recipe)
-    before = ranges.blocks.get(key)
-    if isinstance(before, Exception):
-        raise before
-    if before is not None:
-        rows = source.layout.rows(chunk)
-        lo, hi = before[0][rows], before[1][rows]
-    else:
-        if key not in observed:
-            observed[key] = observer.observe(blocks, source.trial(recipe, chunk))
-        lo, hi = observed[key]
-    return quantizer.fit(blocks, FitContext(lo, hi, scale_format.snap, ranges.tensor))
-
-
-def _as_own(error: Exception, recipe: Recipe) -> QcoreError:
-    """A plugin's exception as one of qcore's."""
-    if isinstance(error, QcoreError) and not isinstance(error, SchemeError):
-        return error
-    cause = str(error).partition("\n")[0]
-    kind = "" if isinstance(error, SchemeError) else f"{type(error).__name__}: "
-    own = SchemeError(f"'{recipe}' failed: {kind}{cause}")
-    own.__cause__ = error
-    return own
-
-
-def _merge(outcomes: Sequence[Outcome]) -> Outcome:
-    """The chunks of one recipe together, in their order; the first error, if there is one."""
-    stats, seconds = ErrorStats(), 0.0
-    for outcome in outcomes:
-        if isinstance(outcome, QcoreError):
-            return outcome
-        stats, seconds = stats.merge(outcome.stats), seconds + outcome.seconds
-    return Measurement(stats, seconds)
-
-
 def _quantize(
     source: Source, recipe: Recipe, backend: Backend, given: QuantParams | None
 ) -> Job[QuantizedTensor]:
-    chunks = _chunks(source, backend, [recipe])
+    chunks = chunks_for(source, backend, [recipe])
     codes = np.empty(source.layout.shape, recipe.parts.quantizer.code_dtype)
     try:
         ranges = Ranges({})
@@ -240,7 +98,7 @@ def _quantize(
             for chunk in chunks
         ]
     except NonFiniteError as error:
-        raise (yield from _counted(source, chunks)) from error
+        raise (yield from count_nonfinite(source, chunks)) from error
     if given is None:
         given = _no_params(recipe) if not fitted else fitted[0].like(source.layout.n_blocks)
         for chunk, params in zip(chunks, fitted, strict=True):
@@ -261,13 +119,14 @@ def _quantize_chunk(
         blocks, extremes = source.blocks(chunk)
         try:
             if given is None:
-                params = _fit(source, chunk, blocks, recipe, ranges, {MINMAX: extremes})
+                params = fit_chunk(source, chunk, blocks, recipe, ranges, {MINMAX: extremes})
             else:
                 params = given.rows(source.layout.rows(chunk))
             rounding = source.rounding(recipe, chunk)
             chunk.scatter(backend.encode(recipe.parts.quantizer, blocks, params, rounding), codes)
         except Exception as error:
-            raise _as_own(error, recipe) from error
+            own = as_own(error, recipe)
+            raise own from own.__cause__
         return params
 
 

@@ -10,8 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from qcore.blocking import Chunk, Layout
+from qcore.blocking import Layout
 from qcore.builtin.observers import MinMax
+from qcore.chunk import Chunk
 from qcore.errors import NonFiniteError
 from qcore.interfaces.observer import Observer, Range, State, Trial
 from qcore.interfaces.rounding import RoundingPolicy

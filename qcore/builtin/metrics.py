@@ -111,7 +111,7 @@ class Cosine(Metric):
         if stats.x2 <= 0 or norm2 <= 0:
             return math.nan
         cosine = (stats.x2 + stats.xe) / (math.sqrt(stats.x2) * math.sqrt(norm2))
-        return max(-1.0, min(1.0, cosine))
+        return math.copysign(1.0, cosine) if abs(cosine) > 1 else cosine
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class Percentile(Observer):
         count = blocks.shape[1]
         rank = self.rank(count)
         ends = np.partition(blocks, [count - rank, rank - 1], axis=1)
-        return ends[:, count - rank, None], ends[:, rank - 1, None]
+        return _unsigned_zero(ends[:, count - rank, None]), _unsigned_zero(ends[:, rank - 1, None])
 
     def summarize(
         self, blocks: NDArray[np.float32], trial: Trial | None, previous: State | None
@@ -84,8 +84,8 @@ class Percentile(Observer):
 
     def range(self, state: State) -> Range:
         found = self._advance(state)
-        lo, hi = _values(~found["lo"]), _values(found["hi"])
-        return lo[:, None], hi[:, None]
+        lo, hi = _values(~found["lo"])[:, None], _values(found["hi"])[:, None]
+        return _unsigned_zero(lo), _unsigned_zero(hi)
 
     def _advance(self, state: State) -> dict[str, NDArray[Any]]:
         """The digits known once the histograms of this pass are read."""
@@ -104,6 +104,11 @@ class Percentile(Observer):
             shifted = state[end].astype(np.uint64) << np.uint64(width)
             known[end] = (shifted + bin_.astype(np.uint64)).astype(np.uint32)
         return known
+
+
+def _unsigned_zero(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """−0 as +0: the two are equal, so sorting tells nothing of which comes first."""
+    return values + np.float32(0)
 
 
 def _ordered(values: NDArray[np.float32]) -> NDArray[np.uint32]:

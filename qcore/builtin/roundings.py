@@ -25,7 +25,7 @@ class Nearest(RoundingPolicy):
     def round(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
         """As for every policy; ties are rare, so they are looked for, and then dealt with."""
         nearest: NDArray[Any] = np.rint(x)
-        distance = x - nearest  # exact
+        distance = np.asarray(x - nearest)  # exact
         if (np.abs(distance, out=distance) == 0.5).any():
             return super().round(x, out)
         if out is None:
@@ -170,6 +170,7 @@ class _StochasticAt(RoundingPolicy):
     """The stochastic policy for elements whose u is known."""
 
     id: ClassVar[str] = "stochastic"
+    needs_positions: ClassVar[bool] = True
     u: NDArray[np.float64]
 
     def goes_up(self, gap: Gap) -> Mask:

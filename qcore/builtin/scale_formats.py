@@ -13,6 +13,8 @@ from qcore.interfaces.scale_format import ScaleFormat
 
 _MIN_NORMAL = 2.0**-126
 _SQRT_HALF = np.sqrt(0.5)
+_LARGEST_HALF = 65504.0
+_LARGEST_POWER = 127
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,9 @@ class Float16(ScaleFormat):
     bits: ClassVar[int] = 16
 
     def snap(self, scale: NDArray[Any]) -> NDArray[np.float32]:
-        # 65520 is where rounding to nearest would give infinity.
-        kept = bounded(self, scale, 2.0**-24, np.nextafter(65520.0, 0))
+        # From 65520 on rounding to nearest would give infinity.
+        near = np.where((scale > _LARGEST_HALF) & (scale < 65520), _LARGEST_HALF, scale)
+        kept = bounded(self, near, 2.0**-24, _LARGEST_HALF)
         return kept.astype(np.float16).astype(np.float32)
 
 
@@ -70,12 +73,12 @@ class Pow2(ScaleFormat):
 
     def snap(self, scale: NDArray[Any]) -> NDArray[np.float32]:
         # By frexp, scale = fraction · 2^exponent with fraction in [½, 1): log2 is not exact.
-        kept = bounded(self, scale, _MIN_NORMAL, np.inf)
+        kept = bounded(self, scale, _MIN_NORMAL, float(np.finfo(np.float64).max))
         fraction, exponent = np.frexp(kept)
         below = {"up": fraction == 0.5, "nearest": fraction < _SQRT_HALF, "floor": True}[self.mode]
         power = exponent - below
-        if (power > 127).any():
-            raise too_large(self, scale, 2.0**127)
+        if (power > _LARGEST_POWER).any():
+            raise too_large(self, scale, 2.0**_LARGEST_POWER)
         snapped: NDArray[np.float32] = np.ldexp(np.float32(1), power)
         return snapped
 
@@ -86,17 +89,18 @@ def bounded(
     """`scale` in float64, raised to the smallest.
 
     Raises:
-        RangeError: one is above the largest.
+        RangeError: one is above the largest, or NaN.
     """
     wide: NDArray[np.float64] = np.maximum(scale, smallest, dtype=np.float64)
-    if (wide > largest).any():
+    if not (wide <= largest).all():
         raise too_large(scale_format, scale, largest)
     return wide
 
 
 def too_large(scale_format: ScaleFormat, scale: NDArray[Any], largest: float) -> RangeError:
     """The error for a scale that the format cannot hold."""
+    way_out = "scale the tensor down" if scale_format.id == "float32" else "use scale_format=float32"
     return RangeError(
         f"a scale of {float(np.max(scale)):.6g} is too large for {scale_format} "
-        f"(at most {largest:.6g}); use scale_format=float32"
+        f"(at most {largest:.6g}); {way_out}"
     )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcore.error_stats import ErrorStats, measure_errors
+from qcore.errors import SchemeError
 from qcore.interfaces.quantizer import Quantizer
 from qcore.interfaces.rounding import RoundingPolicy
 from qcore.params import QuantParams
@@ -61,9 +62,26 @@ class Backend(Configurable, ABC):
         sums: Collection[str],
     ) -> ErrorStats:
         """The error of decode(encode(blocks)), as the sums asked for."""
-        values = quantizer.decode(quantizer.encode(blocks, params, rounding), params)
+        values = self.render(quantizer, blocks, params, rounding)
         stats = measure_errors(blocks, values, sums)
         return self.count_clipped(stats, quantizer, blocks, params, sums)
+
+    def render(
+        self,
+        quantizer: Quantizer,
+        blocks: NDArray[np.float32],
+        params: QuantParams,
+        rounding: RoundingPolicy,
+    ) -> NDArray[np.float32]:
+        """decode(encode(blocks)) as the quantizer is written, (n, b).
+
+        Raises:
+            SchemeError: the values are not in the shape of the blocks.
+        """
+        values = quantizer.decode(quantizer.encode(blocks, params, rounding), params)
+        if np.shape(values) != blocks.shape:
+            raise SchemeError(f"gave values of shape {np.shape(values)} for {blocks.shape} blocks")
+        return values
 
     def count_clipped(
         self,

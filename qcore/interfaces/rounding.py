@@ -61,7 +61,8 @@ class Gap:
     def fraction(self) -> NDArray[np.float64]:
         """How far x is on its way from lower to upper, in [0, 1]."""
         lower = self.lower.astype(np.float64)
-        return (self.x - lower) / (self.upper - lower)
+        with np.errstate(invalid="ignore"):  # beyond 2^53 the neighbours are one
+            return (self.x - lower) / (self.upper - lower)
 
 
 class RoundingPolicy(Configurable, ABC):

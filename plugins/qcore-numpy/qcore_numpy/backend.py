@@ -39,7 +39,8 @@ class NumpyBackend(Backend):
         params: QuantParams,
         rounding: RoundingPolicy,
     ) -> NDArray[Any]:
-        kernel = kernel_for(quantizer, blocks, params, rounding)
+        blocks = _compact(blocks)
+        kernel = kernel_for(quantizer, params, rounding)
         if kernel is None:
             return quantizer.encode(blocks, params, rounding)
         return kernel.codes(blocks)
@@ -53,32 +54,37 @@ class NumpyBackend(Backend):
         sums: Collection[str],
     ) -> ErrorStats:
         total = ErrorSums(sums)
-        kernel = kernel_for(quantizer, blocks, params, rounding)
+        blocks = _compact(blocks)
+        kernel = kernel_for(quantizer, params, rounding)
         if kernel is None:
-            values = quantizer.decode(quantizer.encode(blocks, params, rounding), params)
-            fine = total.add(blocks, np.array(values, np.float32, order="K"))
+            fine = total.add(blocks, self.render(quantizer, blocks, params, rounding))
         else:
             with np.errstate():  # which restores the buffer size
                 np.setbufsize(_BUFFER)
-                fine = all(total.add(x, kernel.values(x, rows)) for x, rows in _pieces(blocks))
+                # A policy that goes by position was made for all of the blocks at once.
+                size = blocks.size if rounding.needs_positions else _PIECE
+                pieces = _pieces(blocks, size)
+                fine = all(total.add(x, kernel.values(x, rows)) for x, rows in pieces)
         if not fine:
             return super().measure(quantizer, blocks, params, rounding, sums)
         return self.count_clipped(total.stats(), quantizer, blocks, params, sums)
 
 
-def _pieces(blocks: NDArray[np.float32]) -> Iterator[tuple[NDArray[np.float32], slice]]:
-    """Compact pieces that fit in cache, each with its rows of params."""
+def _compact(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The blocks in one piece of memory, in whichever order they are."""
+    if blocks.flags.c_contiguous or blocks.flags.f_contiguous:
+        return blocks
+    return np.ascontiguousarray(blocks)
+
+
+def _pieces(
+    blocks: NDArray[np.float32], elements: int
+) -> Iterator[tuple[NDArray[np.float32], slice]]:
+    """Compact pieces of about so many elements, each with its rows of params."""
     n, b = blocks.shape
-    if blocks.flags.c_contiguous and n > 1:
-        for rows in _spans(n, b):
-            yield blocks[rows], rows
-    else:
-        for columns in _spans(b, n):
-            yield blocks[:, columns], slice(None)
-
-
-def _spans(count: int, size: int) -> Iterator[slice]:
-    """`count` things of `size` elements in equal spans of about a piece."""
-    parts = min(count, -(-count * size // _PIECE))
+    by_rows = blocks.flags.c_contiguous and n > 1
+    count = n if by_rows else b
+    parts = min(count, -(-blocks.size // elements))
     for part in range(parts):
-        yield slice(count * part // parts, count * (part + 1) // parts)
+        span = slice(count * part // parts, count * (part + 1) // parts)
+        yield (blocks[span], span) if by_rows else (blocks[:, span], slice(None))

@@ -16,6 +16,8 @@ from qcore_numpy.levels import LevelIndex, level_index
 _LARGE_SCALE, _LARGE_OFFSET = 2.0**100, 2.0**120
 """Beyond these a product or a sum may overflow float32, and the reference saturates it."""
 
+_LARGE_ZERO_POINT = 1 << 22
+
 
 class Kernel(ABC):
     """A scheme with its params, for blocks that are compact in memory.
@@ -109,13 +111,10 @@ class LevelKernel(Kernel):
 
 
 def kernel_for(
-    quantizer: Quantizer,
-    blocks: NDArray[np.float32],
-    params: QuantParams,
-    rounding: RoundingPolicy,
+    quantizer: Quantizer, params: QuantParams, rounding: RoundingPolicy
 ) -> Kernel | None:
     """The kernel for a scheme, or None where it must run as it is written."""
-    if not isinstance(quantizer, GridQuantizer) or not _is_ordinary(blocks, params):
+    if not isinstance(quantizer, GridQuantizer) or not _is_ordinary(params):
         return None
     grid = quantizer.grid
     if isinstance(grid, IntegerGrid):
@@ -126,12 +125,17 @@ def kernel_for(
     return None
 
 
-def _is_ordinary(blocks: NDArray[np.float32], params: QuantParams) -> bool:
-    """Whether float32 arithmetic stays finite, and the blocks are in one piece of memory."""
-    if not (blocks.flags.c_contiguous or blocks.flags.f_contiguous):
-        return False
-    offset = 0 if params.offset is None else np.abs(params.offset).max(initial=0)
-    return bool(params.scale.max(initial=0) < _LARGE_SCALE and offset < _LARGE_OFFSET)
+def _is_ordinary(params: QuantParams) -> bool:
+    """Whether float32 holds every intermediate: products and sums finite, integers exact."""
+    limits = (
+        (params.scale, _LARGE_SCALE),
+        (params.offset, _LARGE_OFFSET),
+        (params.zero_point, _LARGE_ZERO_POINT),
+    )
+    return all(
+        array is None or (array.max(initial=0) < limit and array.min(initial=0) > -limit)
+        for array, limit in limits
+    )
 
 
 @functools.lru_cache(maxsize=64)

@@ -35,6 +35,8 @@ def level_index(grid: LevelGrid, rounding: RoundingPolicy) -> LevelIndex | None:
         grid: the levels.
         rounding: a policy that does not go by position.
     """
+    if grid.units[0] < 0 < grid.units[-1] and 0 not in grid.units:
+        return None  # toward zero, both ends of the gap around it change sides
     firsts = first_values(grid, rounding)
     if len(firsts) <= _MOST_COUNTED:
         return functools.partial(_count, firsts)
@@ -98,7 +100,8 @@ def _prefix_table(
         before = np.searchsorted(firsts, np.where(np.isnan(least), ends, least), side="right")
         after = np.searchsorted(firsts, np.where(np.isnan(greatest), ends, greatest), side="right")
         if (after - before <= 1).all():
-            change = np.where(after > before, np.append(firsts, np.inf)[before], np.inf)
+            # Nothing reaches NaN, not even an infinite quotient.
+            change = np.where(after > before, np.append(firsts, np.nan)[before], np.nan)
             return shift, change.astype(np.float32), before.astype(np.int16)
     return None
 

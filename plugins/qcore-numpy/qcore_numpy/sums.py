@@ -22,9 +22,7 @@ class ErrorSums:
     """As `qcore.measure_errors`, to about six digits, over pieces added one by one."""
 
     def __init__(self, sums: Collection[str]) -> None:
-        self._xe_asked = "xe" in sums
-        self._abs_asked = "abs_e" in sums
-        self._max_asked = "max_e" in sums
+        self._sums = sums
         self._count = 0
         self._x2 = self._e2 = self._xe = self._abs_e = self._max_e = 0.0
 
@@ -33,12 +31,12 @@ class ErrorSums:
 
         Args:
             x: float32, compact.
-            values: float32, in the memory order of `x`; overwritten.
+            values: float32, of the shape of `x`; overwritten if they are in the buffer "t".
 
         Returns:
             False where squares leave the range of float32: the sums are then of no use.
         """
-        error = np.subtract(values, x, out=values)
+        error = np.subtract(values, x, out=BUFFERS.like(x, "t", np.float32))
         signal_rows, error_rows = _rows(x), _rows(error)
         x2, e2 = _dot(signal_rows, signal_rows), _dot(error_rows, error_rows)
         faint = _FAINT * x.size
@@ -47,11 +45,11 @@ class ErrorSums:
         self._count += x.size
         self._x2 += x2
         self._e2 += e2
-        if self._xe_asked:
+        if "xe" in self._sums:
             self._xe += _dot(signal_rows, error_rows)
-        if self._max_asked:
+        if "max_e" in self._sums:
             self._max_e = max(self._max_e, float(error.max()), -float(error.min()))
-        if self._abs_asked:
+        if "abs_e" in self._sums:
             magnitude = np.abs(error, out=BUFFERS.like(error, "magnitude", np.float32))
             self._abs_e += float(magnitude.sum())
         return True
@@ -60,11 +58,11 @@ class ErrorSums:
         """The sums so far; those that were not asked for are NaN."""
         return ErrorStats(
             count=self._count,
-            x2=self._x2,
-            e2=self._e2,
-            xe=self._xe if self._xe_asked else math.nan,
-            abs_e=self._abs_e if self._abs_asked else math.nan,
-            max_e=self._max_e if self._max_asked else math.nan,
+            x2=self._x2 if "x2" in self._sums else math.nan,
+            e2=self._e2 if "e2" in self._sums else math.nan,
+            xe=self._xe if "xe" in self._sums else math.nan,
+            abs_e=self._abs_e if "abs_e" in self._sums else math.nan,
+            max_e=self._max_e if "max_e" in self._sums else math.nan,
             clipped=math.nan,
         )
 

@@ -1,0 +1,67 @@
+"""What quantizing and measuring share: chunks of blocks, and the params that fit them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qcore.chunk import Chunk
+from qcore.errors import NonFiniteError, QcoreError, SchemeError
+from qcore.interfaces.backend import Backend
+from qcore.interfaces.observer import Range
+from qcore.interfaces.quantizer import FitContext
+from qcore.observing import Ranges, Source, observer_key
+from qcore.params import QuantParams
+from qcore.recipe import Recipe
+from qcore.scheduling import Job
+
+
+def chunks_for(source: Source, backend: Backend, recipes: Sequence[Recipe]) -> list[Chunk]:
+    """The chunks in which recipes that share a layout go through a tensor."""
+    whole = any(recipe.parts.quantizer.needs_whole_blocks for recipe in recipes)
+    elements = backend.chunk_elements if whole else backend.grid_chunk_elements
+    return source.layout.chunks(elements, whole=whole)
+
+
+def fit_chunk(
+    source: Source,
+    chunk: Chunk,
+    blocks: NDArray[np.float32],
+    recipe: Recipe,
+    ranges: Ranges,
+    observed: dict[Hashable, Range],
+) -> QuantParams:
+    """The params of a chunk; ranges observed here are kept in `observed` for the next recipe."""
+    quantizer, _, _, observer, scale_format = recipe.parts
+    key = observer_key(recipe)
+    before = ranges.blocks.get(key)
+    if isinstance(before, Exception):
+        raise before
+    if before is not None:
+        rows = source.layout.rows(chunk)
+        lo, hi = before[0][rows], before[1][rows]
+    else:
+        if key not in observed:
+            observed[key] = observer.observe(blocks, source.trial(recipe, chunk))
+        lo, hi = observed[key]
+    return quantizer.fit(blocks, FitContext(lo, hi, scale_format.snap, ranges.tensor))
+
+
+def count_nonfinite(source: Source, chunks: Sequence[Chunk]) -> Job[NonFiniteError]:
+    """The error that counts what is not finite in all of the tensor."""
+    counts = yield [partial(source.count_nonfinite, chunk) for chunk in chunks]
+    return NonFiniteError(sum(counts), source.layout.size)
+
+
+def as_own(error: Exception, recipe: Recipe) -> QcoreError:
+    """A plugin's exception as one of qcore's."""
+    if isinstance(error, QcoreError) and not isinstance(error, SchemeError):
+        return error
+    cause = str(error).partition("\n")[0]
+    kind = "" if isinstance(error, SchemeError) else f"{type(error).__name__}: "
+    own = SchemeError(f"'{recipe}' failed: {kind}{cause}")
+    own.__cause__ = error
+    return own

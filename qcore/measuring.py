@@ -1,0 +1,114 @@
+"""Measures what recipes do to a tensor: observe → fit → encode → decode → sums, chunk by chunk."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from qcore.chunk import Chunk
+from qcore.error_stats import ErrorStats
+from qcore.errors import NonFiniteError, QcoreError, SchemeError
+from qcore.fitting import as_own, chunks_for, count_nonfinite, fit_chunk
+from qcore.interfaces.backend import Backend
+from qcore.interfaces.observer import Range
+from qcore.observing import MINMAX, Ranges, Source, observe
+from qcore.params import QuantParams
+from qcore.qtensor import stored_bits
+from qcore.recipe import Recipe
+from qcore.scheduling import Job
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one recipe did to one tensor.
+
+    Attributes:
+        stats: the error sums.
+        seconds: processor time spent on this recipe.
+    """
+
+    stats: ErrorStats
+    seconds: float
+
+
+Outcome = Measurement | QcoreError
+
+
+def measure(
+    source: Source,
+    recipes: Sequence[Recipe],
+    backend: Backend,
+    sums: Collection[str],
+    tick: Callable[[int], None] | None = None,
+) -> Job[list[Outcome]]:
+    """Measure recipes that share a layout on one tensor, as a job.
+
+    A recipe that fails gives its error; the others go on. `tick` is told of every chunk done:
+    its elements × recipes.
+
+    Raises:
+        NonFiniteError: the tensor is not finite.
+    """
+    chunks = chunks_for(source, backend, recipes)
+    try:
+        ranges = yield from observe(source, chunks, recipes)
+        pieces = yield [
+            partial(_measure_chunk, source, chunk, recipes, backend, ranges, sums, tick)
+            for chunk in chunks
+        ]
+    except NonFiniteError as error:
+        raise (yield from count_nonfinite(source, chunks)) from error
+    merged = [_merge(outcomes) for outcomes in zip(*pieces, strict=True)]
+    return merged or [Measurement(ErrorStats(), 0.0) for _ in recipes]
+
+
+def _measure_chunk(
+    source: Source,
+    chunk: Chunk,
+    recipes: Sequence[Recipe],
+    backend: Backend,
+    ranges: Ranges,
+    sums: Collection[str],
+    tick: Callable[[int], None] | None,
+) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    with np.errstate(all="ignore"):
+        blocks, extremes = source.blocks(chunk)
+        observed: dict[Hashable, Range] = {MINMAX: extremes}
+        for recipe in recipes:
+            start = time.thread_time()
+            try:
+                params = fit_chunk(source, chunk, blocks, recipe, ranges, observed)
+                rounding = source.rounding(recipe, chunk)
+                stats = backend.measure(recipe.parts.quantizer, blocks, params, rounding, sums)
+                if "e2" in sums and not math.isfinite(stats.e2):
+                    raise SchemeError("its values are not finite")
+                stats = stats.merge(ErrorStats(stored_bits=_chunk_bits(chunk, recipe, params)))
+            except Exception as error:
+                outcomes.append(as_own(error, recipe))
+            else:
+                outcomes.append(Measurement(stats, time.thread_time() - start))
+    if tick is not None:
+        tick(blocks.size * len(recipes))
+    return outcomes
+
+
+def _chunk_bits(chunk: Chunk, recipe: Recipe, params: QuantParams) -> int:
+    """What a chunk stores; a block's params count with its first piece."""
+    blocks = chunk.n_blocks if chunk.is_first_piece else 0
+    return stored_bits(recipe, params, chunk.n_blocks * chunk.block_len, blocks)
+
+
+def _merge(outcomes: Sequence[Outcome]) -> Outcome:
+    """The chunks of one recipe together, in their order; the first error, if there is one."""
+    stats, seconds = ErrorStats(), 0.0
+    for outcome in outcomes:
+        if isinstance(outcome, QcoreError):
+            return outcome
+        stats, seconds = stats.merge(outcome.stats), seconds + outcome.seconds
+    return Measurement(stats, seconds)
