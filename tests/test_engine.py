@@ -149,7 +149,8 @@ def test_what_a_block_becomes_does_not_depend_on_its_neighbours(
 ) -> None:
     """Though one scale or offset of a chunk may be too large for fast arithmetic."""
     x = np.vstack([normal(5, 40), np.resize(np.float32(neighbour), (1, 40))])
-    x[0, :] = np.resize(np.float32([0, -1]), 40)
+    x[0] = np.resize(np.float32([0, -1]), 40)
+    x[1] = np.resize(np.float32([0, 2.0**-127 + 2.0**-149, 2.0**-126]), 40)
     for bits in (2, 3, 8):
         recipe = Recipe(scheme, bits, granularity="channel:0")
         together, alone = qcore.quantize(x, recipe), qcore.quantize(x[:5], recipe)

@@ -99,7 +99,8 @@ def bounded(
 
 def too_large(scale_format: ScaleFormat, scale: NDArray[Any], largest: float) -> RangeError:
     """The error for a scale that the format cannot hold."""
-    way_out = "scale the tensor down" if scale_format.id == "float32" else "use scale_format=float32"
+    widest = scale_format.id == "float32"
+    way_out = "scale the tensor down" if widest else "use scale_format=float32"
     return RangeError(
         f"a scale of {float(np.max(scale)):.6g} is too large for {scale_format} "
         f"(at most {largest:.6g}); {way_out}"

@@ -57,9 +57,9 @@ class GridQuantizer(Quantizer):
         scaled = units * params.scale.astype(np.float64)
         if params.offset is None:
             return saturate(scaled)
-        if _is_wide(params):
-            return saturate(scaled + params.offset)
-        return saturate(scaled.astype(np.float32) + params.offset.astype(np.float32))
+        room = _headroom(params.offset)
+        shifted = (scaled * room).astype(np.float32) + params.offset * room
+        return saturate(shifted.astype(np.float64) / room)
 
     def clipped(self, blocks: NDArray[np.float32], params: QuantParams) -> Mask:
         return self.grid.clipped(normalize(blocks, params), params.zero_point)
@@ -69,11 +69,9 @@ def normalize(blocks: NDArray[np.float32], params: QuantParams) -> NDArray[np.fl
     """(x − offset) / scale in float32."""
     if params.offset is None:
         return np.divide(blocks, params.scale, dtype=np.float32)
-    if _is_wide(params):  # a quarter of each: the same quotient, without the overflow
-        quarter = np.float32(0.25)
-        shifted = blocks * quarter - params.offset * quarter
-        return np.divide(shifted, params.scale * quarter, dtype=np.float32)
-    return np.divide(blocks - params.offset, params.scale, dtype=np.float32)
+    room = _headroom(params.offset)
+    shifted = blocks * room - params.offset * room
+    return np.divide(shifted, params.scale * room, dtype=np.float32)
 
 
 def saturate(values: NDArray[Any]) -> NDArray[np.float32]:
@@ -82,5 +80,7 @@ def saturate(values: NDArray[Any]) -> NDArray[np.float32]:
     return clipped.astype(np.float32)
 
 
-def _is_wide(params: QuantParams) -> bool:
-    return bool(params.offset is not None and np.abs(params.offset).max(initial=0) > _WIDE_OFFSET)
+def _headroom(offset: NDArray[np.float32]) -> NDArray[np.float32]:
+    """1, or ¼ for blocks so wide that x − offset may overflow: the same digits, scaled down."""
+    quarter, one = np.float32(0.25), np.float32(1)
+    return np.where(np.abs(offset) > _WIDE_OFFSET, quarter, one)
