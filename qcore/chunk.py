@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 _LONG = 256
 """A run of elements that is long enough for NumPy's inner loops."""
 
+_TURNED_AT_ONCE = 4096
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -70,13 +72,13 @@ class Chunk:
     def blocks(self, tensor: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         """The chunk as (n, b) in `dtype`, compact; a view of the tensor where that is possible."""
         view = self.view(tensor)
-        shape = (self.n_blocks, self.block_len)
+        if not self.side_by_side:
+            return _compact(view, dtype).reshape(self.n_blocks, self.block_len)
         rank = len(self.counts)
-        if self.side_by_side:
-            order = (*range(rank, 2 * rank), *range(rank))
-            flat = _compact(view.transpose(order), dtype).reshape(shape[::-1])
-            return flat.T
-        return _compact(view, dtype).reshape(shape)
+        turned = view.transpose(*range(rank, 2 * rank), *range(rank))
+        compact = turned.flags.c_contiguous and turned.dtype == dtype
+        flat = _compact(turned, dtype) if compact else _turned(view, rank, dtype)
+        return flat.reshape(self.block_len, self.n_blocks).T
 
     def positions(self, shape: tuple[int, ...]) -> NDArray[np.uint64]:
         """The C-order index in the tensor of each element, (n, b)."""
@@ -93,6 +95,18 @@ class Chunk:
         """Write (n, b) to the chunk's place in a tensor."""
         view = self.view(out)
         view[...] = blocks.reshape(view.shape)
+
+
+def _turned(view: NDArray[Any], rank: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """(g…, t…) as compact (t…, g…), a few thousand blocks at a time: more would leave the cache."""
+    blocks, elements = view.shape[:rank], view.shape[rank:]
+    turned = np.empty((*elements, *blocks), dtype)
+    target = turned.transpose(*range(len(elements), view.ndim), *range(len(elements)))
+    step = max(1, _TURNED_AT_ONCE // math.prod(blocks[1:]))
+    for start in range(0, blocks[0], step):
+        target[start : start + step] = view[start : start + step]
+    turned.flags.writeable = False
+    return turned
 
 
 def _compact(view: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -85,7 +85,8 @@ def _measure_chunk(
             try:
                 params = fit_chunk(source, chunk, blocks, recipe, ranges, observed)
                 rounding = source.rounding(recipe, chunk)
-                stats = backend.measure(recipe.parts.quantizer, blocks, params, rounding, sums)
+                quantizer = recipe.parts.quantizer
+                stats = backend.measure(quantizer, blocks, params, rounding, sums, extremes)
                 if "e2" in sums and not math.isfinite(stats.e2):
                     raise SchemeError("its values are not finite")
                 stats = stats.merge(ErrorStats(stored_bits=_chunk_bits(chunk, recipe, params)))

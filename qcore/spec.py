@@ -8,9 +8,10 @@ order, as far as the last that differs from its default.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any, ClassVar, Self, TypeVar
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 from qcore.errors import SpecError, nearest
 
@@ -154,6 +155,11 @@ def _fields(cls: type[Any]) -> list[dataclasses.Field[Any]]:
 
 
 def _types(cls: type[Any]) -> dict[str, Any]:
+    return _cached_types(cast("Hashable", cls))
+
+
+@functools.cache
+def _cached_types(cls: Any) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from qcore.errors import UsageError
 from qcore.interfaces.observer import Observer, Range, State, Trial
 
+_IN_CACHE = 1 << 17
+
 
 @dataclass(frozen=True)
 class MinMax(Observer):
@@ -23,12 +25,16 @@ class MinMax(Observer):
     ) -> State:
         if not blocks.flags.c_contiguous:
             return {"lo": blocks.min(axis=1), "hi": blocks.max(axis=1)}
-        # Along rows, NumPy finds the position several times as fast as the value.
-        rows = np.arange(len(blocks))
-        return {
-            "lo": blocks[rows, blocks.argmin(axis=1)],
-            "hi": blocks[rows, blocks.argmax(axis=1)],
-        }
+        # Along rows, NumPy finds the position faster than the value. A few rows at a time, so that
+        # the second look finds them in cache.
+        lo, hi = np.empty(len(blocks), np.float32), np.empty(len(blocks), np.float32)
+        step = max(1, _IN_CACHE // blocks.shape[1])
+        for start in range(0, len(blocks), step):
+            some = blocks[start : start + step]
+            row = np.arange(len(some))
+            lo[start : start + step] = some[row, some.argmin(axis=1)]
+            hi[start : start + step] = some[row, some.argmax(axis=1)]
+        return {"lo": lo, "hi": hi}
 
     def merge(self, a: State, b: State) -> State:
         return {"lo": np.minimum(a["lo"], b["lo"]), "hi": np.maximum(a["hi"], b["hi"])}

@@ -60,8 +60,18 @@ class Backend(Configurable, ABC):
         params: QuantParams,
         rounding: RoundingPolicy,
         sums: Collection[str],
+        extremes: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
     ) -> ErrorStats:
-        """The error of decode(encode(blocks)), as the sums asked for."""
+        """The error of decode(encode(blocks)), as the sums asked for.
+
+        Args:
+            quantizer: the scheme.
+            blocks: (n, b) float32.
+            params: n rows.
+            rounding: the policy for these elements.
+            sums: which sums, by the names in `qcore.error_stats.SUMS`.
+            extremes: each block's least and greatest element, (n, 1), where the caller knows them.
+        """
         values = self.render(quantizer, blocks, params, rounding)
         stats = measure_errors(blocks, values, sums)
         return self.count_clipped(stats, quantizer, blocks, params, sums)

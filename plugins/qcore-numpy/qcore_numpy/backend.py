@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcore import Backend, ErrorStats, Quantizer, QuantParams, RoundingPolicy
-from qcore_numpy.kernels import kernel_for
+from qcore_numpy.kernels import Range, kernel_for
 from qcore_numpy.sums import ErrorSums
 
 _PIECE = 1 << 17
 """Elements that stay in a core's cache, with a buffer as large."""
+
+_EVEN = 16
+"""Pieces of so many rows, or a multiple, can be summed as fewer and longer rows."""
 
 _BUFFER = 256
 """Elements in NumPy's own buffers. With rows longer than that, a scale is used in place; with its
@@ -27,7 +30,7 @@ class NumpyBackend(Backend):
 
     id: ClassVar[str] = "numpy"
     # Large, so that little is done between long NumPy calls: threads take turns there.
-    grid_chunk_elements: ClassVar[int] = 1 << 18
+    grid_chunk_elements: ClassVar[int] = 1 << 20
 
     def available(self) -> str | None:
         return None
@@ -52,10 +55,11 @@ class NumpyBackend(Backend):
         params: QuantParams,
         rounding: RoundingPolicy,
         sums: Collection[str],
+        extremes: Range | None = None,
     ) -> ErrorStats:
         total = ErrorSums(sums)
         blocks = _compact(blocks)
-        kernel = kernel_for(quantizer, params, rounding)
+        kernel = kernel_for(quantizer, params, rounding, extremes)
         if kernel is None:
             fine = total.add(blocks, self.render(quantizer, blocks, params, rounding))
         else:
@@ -83,8 +87,9 @@ def _pieces(
     """Compact pieces of about so many elements, each with its rows of params."""
     n, b = blocks.shape
     by_rows = blocks.flags.c_contiguous and n > 1
-    count = n if by_rows else b
-    parts = min(count, -(-blocks.size // elements))
-    for part in range(parts):
-        span = slice(count * part // parts, count * (part + 1) // parts)
+    count, size = (n, b) if by_rows else (b, n)
+    step = max(1, elements // size)
+    step -= step % _EVEN if step > _EVEN else 0
+    for start in range(0, count, step):
+        span = slice(start, start + step)
         yield (blocks[span], span) if by_rows else (blocks[:, span], slice(None))

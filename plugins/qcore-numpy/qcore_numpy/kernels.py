@@ -13,6 +13,8 @@ from qcore import GridQuantizer, IntegerGrid, LevelGrid, Quantizer, QuantParams,
 from qcore_numpy.buffers import BUFFERS, shaped
 from qcore_numpy.levels import LevelIndex, level_index
 
+Range = tuple[NDArray[np.float32], NDArray[np.float32]]
+
 _LARGE_SCALE, _LARGE_OFFSET = 2.0**100, 2.0**120
 """Beyond these a product or a sum may overflow float32, and the reference saturates it."""
 
@@ -64,20 +66,38 @@ class IntegerKernel(Kernel):
     same integers, all below 2²⁴.
     """
 
-    def __init__(self, grid: IntegerGrid, params: QuantParams, rounding: RoundingPolicy) -> None:
+    def __init__(
+        self,
+        grid: IntegerGrid,
+        params: QuantParams,
+        rounding: RoundingPolicy,
+        extremes: Range | None,
+    ) -> None:
         super().__init__(params)
         self._grid = grid
         self._rounding = rounding
         self._zero_point = params.zero_point
-        if params.zero_point is not None:
-            self._low = (grid.qmin - params.zero_point).astype(np.float32)
-            self._high = (grid.qmax - params.zero_point).astype(np.float32)
+        zero: Any = 0 if params.zero_point is None else params.zero_point
+        self._low = np.asarray(grid.qmin - zero, np.float32)
+        self._high = np.asarray(grid.qmax - zero, np.float32)
+        self._clips = extremes is None or rounding.needs_positions or self._passes_ends(*extremes)
+
+    def _passes_ends(self, lo: NDArray[np.float32], hi: NDArray[np.float32]) -> bool:
+        """Whether any block reaches beyond the grid: a policy sends no smaller value higher."""
+        everything = slice(None)
+        below = self._rounding.round(self.normalized(lo, everything)) < self._low
+        above = self._rounding.round(self.normalized(hi, everything)) > self._high
+        return bool(below.any() or above.any())
 
     def to_units(self, t: NDArray[np.float32], rows: slice) -> None:
         self._rounding.round(t, out=t)
+        if not self._clips:
+            return
         if self._zero_point is None:
-            np.clip(t, self._grid.qmin, self._grid.qmax, out=t)
-        else:
+            np.clip(t, self._low, self._high, out=t)
+        elif t.flags.c_contiguous:
+            np.clip(t, self._low[rows], self._high[rows], out=t)
+        else:  # where NumPy clips between arrays at a tenth of the speed
             np.maximum(t, self._low[rows], out=t)
             np.minimum(t, self._high[rows], out=t)
 
@@ -111,14 +131,17 @@ class LevelKernel(Kernel):
 
 
 def kernel_for(
-    quantizer: Quantizer, params: QuantParams, rounding: RoundingPolicy
+    quantizer: Quantizer,
+    params: QuantParams,
+    rounding: RoundingPolicy,
+    extremes: Range | None = None,
 ) -> Kernel | None:
     """The kernel for a scheme, or None where it must run as it is written."""
     if not isinstance(quantizer, GridQuantizer) or not _is_ordinary(params):
         return None
     grid = quantizer.grid
     if isinstance(grid, IntegerGrid):
-        return IntegerKernel(grid, params, rounding)
+        return IntegerKernel(grid, params, rounding, extremes)
     if isinstance(grid, LevelGrid) and params.zero_point is None and _is_single(grid):
         index = None if rounding.needs_positions else level_index(grid, rounding)
         return None if index is None else LevelKernel(grid, params, index)

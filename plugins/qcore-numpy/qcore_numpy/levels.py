@@ -90,6 +90,8 @@ def _prefix_table(
     """
     for bits in _PREFIX_BITS:
         shift = 32 - bits
+        if len(np.unique(firsts.view(np.uint32) >> np.uint32(shift))) < len(firsts):
+            continue  # two changes share a prefix
         head = np.arange(1 << bits, dtype=np.uint32) << np.uint32(shift)
         tail = head | np.uint32((1 << shift) - 1)
         negative = head >> np.uint32(31) == 1

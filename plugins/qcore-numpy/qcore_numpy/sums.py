@@ -72,9 +72,12 @@ Rows = tuple[NDArray[np.float32], ...]
 
 def _rows(array: NDArray[np.float32]) -> Rows:
     """The elements of a compact array as rows of about `_ROW`, and the rest."""
-    if array.flags.c_contiguous and 256 <= array.shape[-1] <= 4 * _ROW:
-        return (array,)
     flat = array.ravel(order="K")
+    length = array.shape[-1] if array.flags.c_contiguous else array.shape[0]
+    for together in (16, 8, 4, 2, 1):
+        row = together * length
+        if _ROW // 8 <= row <= 2 * _ROW and flat.size % row == 0:
+            return (flat.reshape(-1, row),)
     whole = flat.size - flat.size % _ROW
     return flat[:whole].reshape(-1, _ROW), flat[whole:].reshape(1, -1)
 
