@@ -89,7 +89,8 @@ def _pieces(
     by_rows = blocks.flags.c_contiguous and n > 1
     count, size = (n, b) if by_rows else (b, n)
     step = max(1, elements // size)
-    step -= step % _EVEN if step > _EVEN else 0
+    if _EVEN < step < count:
+        step -= step % _EVEN
     for start in range(0, count, step):
         span = slice(start, start + step)
         yield (blocks[span], span) if by_rows else (blocks[:, span], slice(None))

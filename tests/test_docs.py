@@ -1,0 +1,108 @@
+"""Every command and code block in README.md and docs/ runs, and prints what it is said to print."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(
+    r"(?:<!-- (?P<note>[^>]*) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)```", re.DOTALL
+)
+RUN_BY_CI = {"main command", "test command", "benchmark command"}
+
+
+@dataclass(frozen=True)
+class Block:
+    language: str
+    text: str
+    note: str | None
+
+
+def blocks(page: Path) -> list[Block]:
+    found = FENCE.finditer(page.read_text(encoding="utf-8"))
+    return [Block(m["language"], m["text"], m["note"]) for m in found]
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Path:
+    """A folder with the checkpoint that the commands name."""
+    rng = np.random.default_rng(0)
+    matrix = rng.standard_normal((64, 256)).astype(np.float32)
+    save_file({"fc.weight": matrix}, tmp_path / "model.safetensors")
+    return tmp_path
+
+
+def run(command: str, folder: Path) -> str:
+    """What `qcore …` prints on standard output."""
+    assert command.startswith("qcore "), f"a command that no test can run: {command}"
+    environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1"}
+    arguments = [sys.executable, "-m", "qcore", *command.split()[1:]]
+    done = subprocess.run(
+        arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout
+
+
+def without_times(text: str) -> list[str]:
+    """Lines with the time column, the only one that is not the same everywhere, left out."""
+    return [re.sub(r"\s+[\d.]+ m?s$", "", line).rstrip("─ ") for line in text.strip().splitlines()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks_run_in_one_session(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = ModuleType("session")
+    monkeypatch.setitem(sys.modules, "session", session)  # where dataclasses look for names
+    for block in blocks(page):
+        if block.language == "python":
+            exec(compile(block.text, str(page), "exec"), vars(session))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_run(page: Path, workplace: Path) -> None:
+    for block in blocks(page):
+        if block.language == "sh" and block.note not in RUN_BY_CI:
+            for command in block.text.strip().splitlines():
+                run(command, workplace)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_is_shown_is_what_is_printed(page: Path, workplace: Path) -> None:
+    for block in blocks(page):
+        if block.language == "console":
+            command, _, shown = block.text.partition("\n")
+            printed = run(command.removeprefix("$ "), workplace)
+            assert without_times(printed) == without_times(shown)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_is_of_a_kind_that_a_test_runs_or_reads(page: Path) -> None:
+    assert {block.language for block in blocks(page)} <= {"python", "sh", "console", "toml", "text"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_picture_is_what_its_script_draws() -> None:
+    script = ROOT / "docs" / "levels.py"
+    spec = spec_from_file_location("levels", script)
+    assert spec is not None
+    assert spec.loader is not None
+    levels = module_from_spec(spec)
+    spec.loader.exec_module(levels)
+    assert levels.drawing() == script.with_suffix(".svg").read_text(encoding="utf-8")
