@@ -12,6 +12,7 @@ from qcore.blocking import Layout, float_tensor
 from qcore.engine import usable_backend
 from qcore.error_stats import ErrorStats
 from qcore.errors import QcoreError, ReadError, UsageError
+from qcore.fitting import Cut
 from qcore.interfaces.backend import Backend
 from qcore.interfaces.metric import Metric
 from qcore.loading import create
@@ -124,7 +125,7 @@ def _measure_tensor(
     try:
         (loaded,) = yield [ref.load]
         tensor = float_tensor(loaded, ref.name, integers=integers)
-        for same in _by_layout(recipes):
+        for same in _by_cut(recipes, backend):
             try:
                 layout = Layout.of(same[0].parts.granularity, tensor.shape)
             except QcoreError as error:
@@ -140,12 +141,11 @@ def _measure_tensor(
     return [outcomes[recipe] for recipe in recipes]
 
 
-def _by_layout(recipes: Sequence[Recipe]) -> list[list[Recipe]]:
+def _by_cut(recipes: Sequence[Recipe], backend: Backend) -> list[list[Recipe]]:
     """Recipes that cut a tensor in the same way."""
-    groups: dict[tuple[str, bool], list[Recipe]] = {}
+    groups: dict[Cut, list[Recipe]] = {}
     for recipe in recipes:
-        whole = recipe.parts.quantizer.needs_whole_blocks
-        groups.setdefault((recipe.granularity, whole), []).append(recipe)
+        groups.setdefault(Cut.of(recipe, backend), []).append(recipe)
     return list(groups.values())
 
 

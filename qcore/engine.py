@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from qcore.blocking import Layout, float_tensor
 from qcore.chunk import Chunk
 from qcore.errors import NonFiniteError, UnavailableError, UsageError
-from qcore.fitting import as_own, chunks_for, count_nonfinite, fit_chunk
+from qcore.fitting import Cut, as_own, count_nonfinite, fit_chunk
 from qcore.interfaces.backend import Backend
 from qcore.interfaces.quantizer import FitContext
 from qcore.loading import create
@@ -87,7 +87,7 @@ def usable_backend(backend: str | Backend) -> Backend:
 def _quantize(
     source: Source, recipe: Recipe, backend: Backend, given: QuantParams | None
 ) -> Job[QuantizedTensor]:
-    chunks = chunks_for(source, backend, [recipe])
+    chunks = Cut.of(recipe, backend).chunks(source.layout)
     codes = np.empty(source.layout.shape, recipe.parts.quantizer.code_dtype)
     try:
         ranges = Ranges({})

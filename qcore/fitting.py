@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qcore.blocking import Layout
 from qcore.chunk import Chunk
 from qcore.errors import NonFiniteError, QcoreError, SchemeError
 from qcore.interfaces.backend import Backend
@@ -19,11 +22,32 @@ from qcore.recipe import Recipe
 from qcore.scheduling import Job
 
 
-def chunks_for(source: Source, backend: Backend, recipes: Sequence[Recipe]) -> list[Chunk]:
-    """The chunks in which recipes that share a layout go through a tensor."""
-    whole = any(recipe.parts.quantizer.needs_whole_blocks for recipe in recipes)
-    elements = backend.chunk_elements if whole else backend.grid_chunk_elements
-    return source.layout.chunks(elements, whole=whole)
+@dataclass(frozen=True)
+class Cut:
+    """How a recipe wants a tensor cut; recipes that want the same share its chunks.
+
+    Attributes:
+        granularity: the spec.
+        elements: the size of a chunk.
+        whole: whether blocks must be whole.
+    """
+
+    granularity: str
+    elements: int
+    whole: bool
+
+    @classmethod
+    def of(cls, recipe: Recipe, backend: Backend) -> Self:
+        """Small chunks for all that makes many arrays as large, large ones for the kernels."""
+        quantizer, _, rounding, observer, _ = recipe.parts
+        whole = quantizer.needs_whole_blocks
+        small = whole or rounding.needs_positions or observer.passes > 1
+        elements = backend.chunk_elements if small else backend.grid_chunk_elements
+        return cls(recipe.granularity, elements, whole)
+
+    def chunks(self, layout: Layout) -> list[Chunk]:
+        """The chunks of a tensor."""
+        return layout.chunks(self.elements, whole=self.whole)
 
 
 def fit_chunk(

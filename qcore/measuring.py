@@ -13,7 +13,7 @@ import numpy as np
 from qcore.chunk import Chunk
 from qcore.error_stats import ErrorStats
 from qcore.errors import NonFiniteError, QcoreError, SchemeError
-from qcore.fitting import as_own, chunks_for, count_nonfinite, fit_chunk
+from qcore.fitting import Cut, as_own, count_nonfinite, fit_chunk
 from qcore.interfaces.backend import Backend
 from qcore.interfaces.observer import Range
 from qcore.observing import MINMAX, Ranges, Source, observe
@@ -46,7 +46,7 @@ def measure(
     sums: Collection[str],
     tick: Callable[[int], None] | None = None,
 ) -> Job[list[Outcome]]:
-    """Measure recipes that share a layout on one tensor, as a job.
+    """Measure recipes that cut a tensor in the same way, as a job.
 
     A recipe that fails gives its error; the others go on. `tick` is told of every chunk done:
     its elements × recipes.
@@ -54,7 +54,7 @@ def measure(
     Raises:
         NonFiniteError: the tensor is not finite.
     """
-    chunks = chunks_for(source, backend, recipes)
+    chunks = Cut.of(recipes[0], backend).chunks(source.layout)
     try:
         ranges = yield from observe(source, chunks, recipes)
         pieces = yield [

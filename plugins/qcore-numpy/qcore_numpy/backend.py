@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qcore import Backend, ErrorStats, Quantizer, QuantParams, RoundingPolicy
+from qcore import Backend, ErrorStats, GridQuantizer, Quantizer, QuantParams, RoundingPolicy
 from qcore_numpy.kernels import Range, kernel_for
 from qcore_numpy.sums import ErrorSums
 
@@ -57,21 +57,27 @@ class NumpyBackend(Backend):
         sums: Collection[str],
         extremes: Range | None = None,
     ) -> ErrorStats:
-        total = ErrorSums(sums)
         blocks = _compact(blocks)
         kernel = kernel_for(quantizer, params, rounding, extremes)
-        if kernel is None:
-            fine = total.add(blocks, self.render(quantizer, blocks, params, rounding))
-        else:
-            with np.errstate():  # which restores the buffer size
+        # A policy that goes by position was made for all of the blocks at once.
+        in_pieces = isinstance(quantizer, GridQuantizer) and not rounding.needs_positions
+        total = ErrorSums(sums)
+        stats = ErrorStats()
+        with np.errstate():  # which restores the buffer size
+            if kernel is not None:
                 np.setbufsize(_BUFFER)
-                # A policy that goes by position was made for all of the blocks at once.
-                size = blocks.size if rounding.needs_positions else _PIECE
-                pieces = _pieces(blocks, size)
-                fine = all(total.add(x, kernel.values(x, rows)) for x, rows in pieces)
-        if not fine:
-            return super().measure(quantizer, blocks, params, rounding, sums)
-        return self.count_clipped(total.stats(), quantizer, blocks, params, sums)
+            for x, rows in _pieces(blocks, _PIECE if in_pieces else blocks.size):
+                own = params.rows(rows)
+                if kernel is None:
+                    values = self.render(quantizer, x, own, rounding)
+                else:
+                    values = kernel.values(x, rows)
+                if not total.add(x, values):
+                    stats = stats.merge(super().measure(quantizer, x, own, rounding, sums))
+                elif "clipped" in sums:
+                    nothing = ErrorStats()
+                    stats = stats.merge(self.count_clipped(nothing, quantizer, x, own, sums))
+        return stats.merge(total.stats())
 
 
 def _compact(blocks: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -40,7 +40,8 @@ class ErrorSums:
         signal_rows, error_rows = _rows(x), _rows(error)
         x2, e2 = _dot(signal_rows, signal_rows), _dot(error_rows, error_rows)
         faint = _FAINT * x.size
-        if not faint <= x2 < math.inf or not e2 < math.inf or (e2 < faint and error.any()):
+        lost = (x2 < faint and x.any()) or (e2 < faint and error.any())
+        if lost or not (x2 < math.inf and e2 < math.inf):
             return False
         self._count += x.size
         self._x2 += x2
@@ -55,7 +56,7 @@ class ErrorSums:
         return True
 
     def stats(self) -> ErrorStats:
-        """The sums so far; those that were not asked for are NaN."""
+        """The sums so far, `clipped` aside; those that were not asked for are NaN."""
         return ErrorStats(
             count=self._count,
             x2=self._x2 if "x2" in self._sums else math.nan,
@@ -63,7 +64,7 @@ class ErrorSums:
             xe=self._xe if "xe" in self._sums else math.nan,
             abs_e=self._abs_e if "abs_e" in self._sums else math.nan,
             max_e=self._max_e if "max_e" in self._sums else math.nan,
-            clipped=math.nan,
+            clipped=0.0 if "clipped" in self._sums else math.nan,
         )
 
 
