@@ -17,11 +17,17 @@ from qcore.interfaces.backend import Backend
 from qcore.interfaces.metric import Metric
 from qcore.loading import create
 from qcore.measuring import Measurement, Outcome, measure
-from qcore.observing import NonFinite, Source
+from qcore.observing import NonFinite, Source, check_nonfinite
 from qcore.recipe import Recipe
 from qcore.results import Comparison, Row, evaluate
 from qcore.scheduling import Job, run_all
-from qcore.sources import Selection, TensorRef, Unreadable, from_arrays, from_paths
+from qcore.sources import (
+    Selection,
+    TensorRef,
+    Unreadable,
+    from_arrays,
+    from_paths,
+)
 
 STANDARD_METRICS = (
     "sqnr_db",
@@ -76,16 +82,18 @@ def compare(
     chosen = [Recipe.parse(r) if isinstance(r, str) else r for r in recipes]
     if not chosen:
         raise UsageError("give at least one recipe")
+    check_nonfinite(nonfinite)
     measured = _metrics(metrics)
     engine = usable_backend(backend)
     refs, unreadable, fewest = _references(source)
     least = fewest if min_ndim is None else min_ndim
-    kept, skipped = Selection(include, exclude, least, integers).apply(refs)
+    selection = Selection(include, exclude, least, integers)
+    kept, skipped = selection.apply(refs)
     if not refs and unreadable:
         raise ReadError(unreadable[0].error)
     if not kept:
         causes = ", ".join(f"{count} {rule}" for rule, count in skipped.items()) or "no tensors"
-        raise UsageError(f"nothing to compare: {causes}")
+        raise UsageError("; ".join([f"nothing to compare: {causes}", *selection.ways_out(refs)]))
     sums = frozenset[str]().union(*(metric.needs for metric in measured)) | {"e2"}
     total = sum(math.prod(ref.shape) for ref in kept) * len(chosen)
     tick = None if progress is None else _Ticker(total, progress)

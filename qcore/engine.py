@@ -16,7 +16,7 @@ from qcore.fitting import Cut, as_own, count_nonfinite, fit_chunk
 from qcore.interfaces.backend import Backend
 from qcore.interfaces.quantizer import FitContext
 from qcore.loading import create
-from qcore.observing import MINMAX, NonFinite, Ranges, Source, observe
+from qcore.observing import MINMAX, NonFinite, Ranges, Source, check_nonfinite, observe
 from qcore.params import QuantParams
 from qcore.qtensor import QuantizedTensor, fitted_params
 from qcore.recipe import Recipe
@@ -57,6 +57,7 @@ def quantize(
         UsageError: a recipe that cannot be.
     """
     chosen = _recipe(recipe, axes)
+    check_nonfinite(nonfinite)
     tensor = float_tensor(x, integers=integers)
     layout = Layout.of(chosen.parts.granularity, tensor.shape)
     source = Source(tensor.reshape(layout.shape), layout, nonfinite)

@@ -15,7 +15,7 @@ import pluggy
 
 import qcore.builtin
 from qcore import hookspecs
-from qcore.errors import PluginError, SpecError, nearest
+from qcore.errors import PluginError, SpecError, UsageError, nearest
 from qcore.registry import KINDS, Registry
 from qcore.spec import Configurable, construct, parse_fields, split
 
@@ -73,7 +73,7 @@ class Plugins:
         """Take all that a plugin provides, or nothing; never raise on its account."""
         try:
             module = load()
-            provided = self._provided(module, name)
+            provided = self._provided(module, f"{distribution}:{name}")
             self.registry.add(name, provided)
         except (Exception, SystemExit) as error:
             cause = str(error).strip().partition("\n")[0]
@@ -89,10 +89,9 @@ class Plugins:
         """What the plugin's own hook implementations return, by kind."""
         hooks = {hook: kind for kind, (hook, _) in KINDS.items()}
         for attribute in dir(module):
-            if attribute.startswith("qcore_") and attribute not in hooks:
-                options = self._manager.parse_hookimpl_opts(module, attribute)
-                if options is not None:
-                    raise PluginError(f"unknown hook {attribute}{nearest(attribute, hooks)}")
+            marked = self._manager.parse_hookimpl_opts(module, attribute) is not None
+            if marked and attribute not in hooks:
+                raise PluginError(f"unknown hook {attribute}{nearest(attribute, hooks)}")
         self._manager.register(module, name)
         provided: dict[str, list[type[Any]]] = {}
         for caller in self._manager.get_hookcallers(module) or []:
@@ -103,12 +102,23 @@ class Plugins:
             provided[hooks[caller.name]] = list(classes)
         return provided
 
-    def create(self, kind: str, spec: str | Configurable, **fields: Any) -> Any:
+    def get(self, kind: str, id: str) -> type[Any]:
+        """The class with this id.
+
+        Raises:
+            UnknownIdError: nobody gives it; plugins that failed, and may have, are named.
+        """
+        return self.registry.get(kind, id, self._note(id))
+
+    def create(self, kind: str, spec: str | Configurable, /, **fields: Any) -> Any:
         """The object that a spec describes; see `qcore.create`."""
         if isinstance(spec, Configurable):
+            interface = KINDS[kind][1]
+            if not isinstance(spec, interface):
+                raise UsageError(f"'{spec}' is a {type(spec).__name__}, no {interface.__name__}")
             return spec
         id, _, _ = split(spec)
-        cls = self.registry.get(kind, id, self._note(id))
+        cls = self.get(kind, id)
         given = parse_fields(cls, spec)
         twice = sorted(given.keys() & fields)
         if twice:
@@ -165,7 +175,7 @@ def plugins() -> Plugins:
         return _discovered(os.environ.get("QCORE_PLUGINS"))
 
 
-def create(kind: str, spec: str | Configurable, **fields: Any) -> Any:
+def create(kind: str, spec: str | Configurable, /, **fields: Any) -> Any:
     """The object that a spec describes.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from qcore.blocking import Layout
 from qcore.builtin.observers import MinMax
 from qcore.chunk import Chunk
-from qcore.errors import NonFiniteError
+from qcore.errors import NonFiniteError, UsageError
 from qcore.interfaces.observer import Observer, Range, State, Trial
 from qcore.interfaces.rounding import RoundingPolicy
 from qcore.recipe import Recipe
@@ -22,6 +22,16 @@ from qcore.scheduling import Job
 MINMAX = MinMax()
 
 NonFinite = Literal["error", "clip"]
+
+
+def check_nonfinite(nonfinite: str) -> None:
+    """Refuse what is no way to treat NaN and infinities.
+
+    Raises:
+        UsageError: it is neither `error` nor `clip`.
+    """
+    if nonfinite not in get_args(NonFinite):
+        raise UsageError(f"nonfinite='{nonfinite}' is not one of {', '.join(get_args(NonFinite))}")
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ def recipe_product(
     """Every combination of the values given, each once.
 
     Args:
-        scheme: specs; all installed where None.
+        scheme: specs; where None, all installed that take the values.
         bits: widths; 8 and 4 where None. A scheme of fixed width has its own: another is an error
             if both were asked for by name, and is left out otherwise.
         granularity: specs.
@@ -156,18 +156,26 @@ def recipe_product(
     granularity, rounding = list(granularity), list(rounding)
     observer, scale_format = list(observer), list(scale_format)
     recipes: dict[Recipe, None] = {}
+    refused: UsageError | None = None  # by a scheme that was not asked for
     for spec in schemes:
         fixed = fixed_width(spec)
         own = widths if fixed is None or asked else [fixed]
         for values in itertools.product(own, granularity, rounding, observer, scale_format):
-            recipes[Recipe(spec, *values)] = None
+            try:
+                recipes[Recipe(spec, *values)] = None
+            except UsageError as error:
+                if scheme is not None:
+                    raise
+                refused = refused or error
+    if refused is not None and not recipes:
+        raise refused
     return list(recipes)
 
 
 def fixed_width(scheme: str) -> int | None:
     """The only width of a scheme that has but one, else None."""
     id = scheme.split(":")[0]
-    cls = plugins().registry.get("scheme", id)
+    cls = plugins().get("scheme", id)
     return None if has_field(cls, "bits") else int(cls.bits)
 
 
@@ -178,6 +186,8 @@ def _quantizer(scheme: str | Quantizer, bits: int | None, options: Mapping[str, 
         _check_width(scheme.id, scheme.bits, bits)
         return scheme
     fixed = fixed_width(scheme)
+    if "bits" in options:
+        raise SpecError(f"bits={options['bits']} is no option of '{scheme}'; give it as bits=")
     if fixed is not None:
         _check_width(scheme, fixed, bits)
         quantizer = create("scheme", scheme, **options)

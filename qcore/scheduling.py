@@ -21,11 +21,15 @@ Stage = Sequence[Callable[[], Any]]
 Job = Generator[Stage, list[Any], T]
 
 
+_MOST_THREADS = 4
+"""Python's interpreter lock lets few threads do NumPy work at once; more are in each other's way."""
+
+
 def default_threads() -> int:
-    """The processors that this process may use."""
+    """One for each processor that this process may use, up to a few."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return min(_MOST_THREADS, len(os.sched_getaffinity(0)))
+    return min(_MOST_THREADS, os.cpu_count() or 1)
 
 
 class _Running(Generic[T]):

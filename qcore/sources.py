@@ -92,13 +92,28 @@ class Selection:
                 left["not included"] += 1
             elif exclude is not None and exclude.search(ref.name):
                 left["excluded"] += 1
-            elif not ref.is_float and not (self.integers and ref.is_integer):
+            elif not self._has_numbers(ref):
                 left["not floating point"] += 1
             elif len(ref.shape) < self.min_ndim:
                 left[f"of fewer than {self.min_ndim} dimensions"] += 1
             else:
                 taken.append(ref)
         return taken, dict(left)
+
+    def _has_numbers(self, ref: TensorRef) -> bool:
+        return ref.is_float or (self.integers and ref.is_integer)
+
+    def ways_out(self, refs: Iterable[TensorRef]) -> list[str]:
+        """What would let in some of what was left out."""
+        hints: dict[str, None] = {}
+        for ref in refs:
+            if ref.is_integer and not self.integers:
+                hints["--integers takes integers"] = None
+            elif not self._has_numbers(ref):
+                hints[f"'{ref.name}' holds {ref.dtype}: save it as numbers"] = None
+            elif len(ref.shape) < self.min_ndim:
+                hints[f"--min-ndim {len(ref.shape)} takes fewer dimensions"] = None
+        return list(hints)[:2]
 
 
 def _compiled(option: str, pattern: str | None) -> re.Pattern[str] | None:

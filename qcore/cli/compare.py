@@ -113,7 +113,10 @@ def compare(
     threads: Annotated[
         int | None,
         typer.Option(
-            min=1, help="(default: all processors)", show_default=False, rich_help_panel=_RESULTS
+            min=1,
+            help="(default: one a processor, up to 4)",
+            show_default=False,
+            rich_help_panel=_RESULTS,
         ),
     ] = None,
 ) -> int:
@@ -136,12 +139,16 @@ def compare(
         "observer": observer,
         "scale_format": scale_format,
     }
-    given: dict[str, Any] = {name: _items(values) for name, values in axes.items() if values}
+    given: dict[str, Any] = {
+        name: _items(f"--{name.replace('_', '-')}", values)
+        for name, values in axes.items()
+        if values
+    }
     if bits:
-        given["bits"] = [_whole_number(text) for text in _items(bits)]
+        given["bits"] = [_whole_number(text) for text in _items("--bits", bits)]
     recipes = qcore.recipe_product(**given)
     sorter = qcore.create("metric", sort)
-    asked = _items(metric or [])
+    asked = _items("--metric", metric)
     if not paths:
         note("no PATH given: comparing the weights of the bundled digits network")
         paths, include = [samples.path()], include or r"\.weight$"
@@ -166,9 +173,14 @@ def compare(
     return _report_failures(comparison)
 
 
-def _items(values: list[str]) -> list[str]:
+def _items(option: str, values: list[str] | None) -> list[str]:
     """The values of an option that takes several, separated by commas or repeated."""
-    return [item.strip() for value in values for item in value.split(",") if item.strip()]
+    from qcore.errors import UsageError
+
+    items = [item.strip() for value in values or () for item in value.split(",") if item.strip()]
+    if values and not items:
+        raise UsageError(f"{option}: no value given")
+    return items
 
 
 def _whole_number(text: str) -> int:

@@ -22,7 +22,9 @@ def list_(
     from qcore.loading import plugins
     from qcore.registry import KINDS
 
-    wanted = None if kind is None else kind.replace("-", "_").removesuffix("s")
+    plurals = {hook.removeprefix("qcore_"): name for name, (hook, _) in KINDS.items()}
+    asked = None if kind is None else kind.replace("-", "_")
+    wanted = None if asked is None else plurals.get(asked, asked)
     if wanted is not None and wanted not in KINDS:
         raise UnknownIdError("kind", kind or "", KINDS)
     registry = plugins().registry
@@ -41,5 +43,6 @@ def list_(
 
 
 def _first_sentence(doc: str | None) -> str:
-    """The first line of a docstring, without its full stop."""
-    return (doc or "").strip().partition("\n")[0].rstrip(".")
+    """The first sentence of a docstring, on one line, without its full stop."""
+    paragraph = " ".join((doc or "").strip().partition("\n\n")[0].split())
+    return paragraph.partition(". ")[0].rstrip(".")

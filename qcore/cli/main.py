@@ -57,13 +57,8 @@ def run_command(arguments: Sequence[str]) -> int:
 
     try:
         status = app(list(arguments), prog_name="qcore", standalone_mode=False)
-        sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        # The reader went away, as `head` does. Python must not try to flush again on its way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
         if os.environ.get("QCORE_DEBUG") == "1":
             raise
@@ -73,6 +68,8 @@ def run_command(arguments: Sequence[str]) -> int:
             return _complain(str(error), WRONG_USAGE if isinstance(error, UsageError) else FAILED)
         kind = type(error).__name__
         return _complain(f"{kind}: {error} (QCORE_DEBUG=1 shows where)", FAILED)
+    if status == INTERRUPTED:  # typer catches the first Ctrl-C itself
+        return _complain("interrupted", INTERRUPTED)
     return status if isinstance(status, int) else 0
 
 

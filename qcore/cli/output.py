@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import enum
 import io
@@ -59,9 +60,9 @@ def write(
     else:
         text = _markdown(records)
     if file is None:
-        sys.stdout.write(text)
-        return
-    _replace(file, text)
+        _print(text)
+    else:
+        _replace(file, text)
 
 
 def render(table: RenderableType, *, to_file: bool) -> str:
@@ -110,6 +111,15 @@ def _as_text(value: Any) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 
+def _print(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader went away, as `head` does. Python must not try to flush again on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _replace(file: Path, text: str) -> None:
     from qcore.errors import UsageError
 
@@ -118,5 +128,6 @@ def _replace(file: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
         part.replace(file)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise UsageError(f"cannot write '{file}': {error.strerror}") from None
