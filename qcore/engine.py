@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qcore.arithmetic import chunk_arithmetic
 from qcore.blocking import Layout, float_tensor
 from qcore.chunk import Chunk
 from qcore.errors import NonFiniteError, UnavailableError, UsageError
@@ -116,7 +117,7 @@ def _quantize_chunk(
     given: QuantParams | None,
     codes: NDArray[Any],
 ) -> QuantParams:
-    with np.errstate(all="ignore"):
+    with chunk_arithmetic():
         blocks, extremes = source.blocks(chunk)
         try:
             if given is None:

@@ -8,8 +8,7 @@ from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
+from qcore.arithmetic import chunk_arithmetic
 from qcore.chunk import Chunk
 from qcore.error_stats import ErrorStats
 from qcore.errors import NonFiniteError, QcoreError, SchemeError
@@ -77,7 +76,7 @@ def _measure_chunk(
     tick: Callable[[int], None] | None,
 ) -> list[Outcome]:
     outcomes: list[Outcome] = []
-    with np.errstate(all="ignore"):
+    with chunk_arithmetic():
         blocks, extremes = source.blocks(chunk)
         observed: dict[Hashable, Range] = {MINMAX: extremes}
         for recipe in recipes:

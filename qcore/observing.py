@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from qcore.arithmetic import chunk_arithmetic
 from qcore.blocking import Layout
 from qcore.builtin.observers import MinMax
 from qcore.chunk import Chunk
@@ -66,7 +67,7 @@ class Source:
 
     def count_nonfinite(self, chunk: Chunk) -> int:
         """How many elements of a chunk are NaN or infinite, or become so in float32."""
-        with np.errstate(all="ignore"):
+        with chunk_arithmetic():
             blocks = chunk.blocks(self.tensor, np.dtype(np.float32))
         return int(np.count_nonzero(~np.isfinite(blocks)))
 
@@ -129,7 +130,7 @@ def observe(source: Source, chunks: Sequence[Chunk], recipes: Sequence[Recipe]) 
 
 
 def _ends(source: Source, chunk: Chunk) -> tuple[float, float]:
-    with np.errstate(all="ignore"):
+    with chunk_arithmetic():
         _, (lo, hi) = source.blocks(chunk)
     return float(lo.min()), float(hi.max())
 
@@ -169,6 +170,6 @@ def _block_set(chunk: Chunk) -> Hashable:
 
 
 def _summarize(source: Source, chunk: Chunk, recipe: Recipe, previous: State | None) -> State:
-    with np.errstate(all="ignore"):
+    with chunk_arithmetic():
         blocks, _ = source.blocks(chunk)
         return recipe.parts.observer.summarize(blocks, source.trial(recipe, chunk), previous)

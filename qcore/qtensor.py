@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qcore.arithmetic import chunk_arithmetic
 from qcore.blocking import Layout
 from qcore.errors import ShapeError, UsageError
 from qcore.packing import pack, packed_size
@@ -56,7 +57,7 @@ class QuantizedTensor:
         values = np.empty(self.layout.shape, np.float32)
         for chunk in self.layout.chunks(_CHUNK, whole=quantizer.needs_whole_blocks):
             params = self.params.rows(self.layout.rows(chunk))
-            with np.errstate(all="ignore"):
+            with chunk_arithmetic():
                 chunk.scatter(quantizer.decode(chunk.blocks(codes, codes.dtype), params), values)
         return values.reshape(self.shape)
 

@@ -22,7 +22,7 @@ Job = Generator[Stage, list[Any], T]
 
 
 _MOST_THREADS = 4
-"""Python's interpreter lock lets few threads do NumPy work at once; more are in each other's way."""
+"""More would only wait for one another: between NumPy's loops, Python runs one thread at a time."""
 
 
 def default_threads() -> int:

@@ -25,22 +25,36 @@ class MinMax(Observer):
     ) -> State:
         if not blocks.flags.c_contiguous:
             return {"lo": blocks.min(axis=1), "hi": blocks.max(axis=1)}
-        # Along rows, NumPy finds the position faster than the value. A few rows at a time, so that
-        # the second look finds them in cache.
-        lo, hi = np.empty(len(blocks), np.float32), np.empty(len(blocks), np.float32)
+        # A few rows at a time, so that the second look finds them in cache.
         step = max(1, _IN_CACHE // blocks.shape[1])
-        for start in range(0, len(blocks), step):
-            some = blocks[start : start + step]
-            row = np.arange(len(some))
-            lo[start : start + step] = some[row, some.argmin(axis=1)]
-            hi[start : start + step] = some[row, some.argmax(axis=1)]
-        return {"lo": lo, "hi": hi}
+        some = [blocks[start : start + step] for start in range(0, len(blocks), step)]
+        ends = [(_row_extremes(rows, np.uint32), _row_extremes(rows, np.int32)) for rows in some]
+        lo, hi = zip(*ends, strict=True)
+        return {"lo": np.concatenate(lo), "hi": np.concatenate(hi)}
 
     def merge(self, a: State, b: State) -> State:
         return {"lo": np.minimum(a["lo"], b["lo"]), "hi": np.maximum(a["hi"], b["hi"])}
 
     def range(self, state: State) -> Range:
         return state["lo"][:, None], state["hi"][:, None]
+
+
+def _row_extremes(
+    blocks: NDArray[np.float32], integer: type[np.int32 | np.uint32]
+) -> NDArray[np.float32]:
+    """The greatest element of each row by way of int32, the least by way of uint32.
+
+    NumPy is several times as fast at the maximum of integers, along rows. As int32 the bits of the
+    greatest float are the greatest, if it is not negative; as uint32 those of the least, if it is.
+    NaN is beyond infinity either way. Rows without such an element are looked at again.
+    """
+    found: NDArray[np.float32] = blocks.view(integer).max(axis=1).view(np.float32)
+    greatest = integer is np.int32
+    elsewhere = np.flatnonzero(np.signbit(found) == greatest)
+    if elsewhere.size:
+        rest = blocks[elsewhere]
+        found[elsewhere] = rest.max(axis=1) if greatest else rest.min(axis=1)
+    return found
 
 
 @dataclass(frozen=True)

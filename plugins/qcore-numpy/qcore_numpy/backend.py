@@ -13,15 +13,11 @@ from qcore import Backend, ErrorStats, GridQuantizer, Quantizer, QuantParams, Ro
 from qcore_numpy.kernels import Range, kernel_for
 from qcore_numpy.sums import ErrorSums
 
-_PIECE = 1 << 17
+_PIECE = 1 << 18
 """Elements that stay in a core's cache, with a buffer as large."""
 
 _EVEN = 16
 """Pieces of so many rows, or a multiple, can be summed as fewer and longer rows."""
-
-_BUFFER = 256
-"""Elements in NumPy's own buffers. With rows longer than that, a scale is used in place; with its
-default of 8192, every scale is first copied out for each element of its row."""
 
 
 @dataclass(frozen=True)
@@ -63,20 +59,16 @@ class NumpyBackend(Backend):
         in_pieces = isinstance(quantizer, GridQuantizer) and not rounding.needs_positions
         total = ErrorSums(sums)
         stats = ErrorStats()
-        with np.errstate():  # which restores the buffer size
-            if kernel is not None:
-                np.setbufsize(_BUFFER)
-            for x, rows in _pieces(blocks, _PIECE if in_pieces else blocks.size):
-                own = params.rows(rows)
-                if kernel is None:
-                    values = self.render(quantizer, x, own, rounding)
-                else:
-                    values = kernel.values(x, rows)
-                if not total.add(x, values):
-                    stats = stats.merge(super().measure(quantizer, x, own, rounding, sums))
-                elif "clipped" in sums:
-                    nothing = ErrorStats()
-                    stats = stats.merge(self.count_clipped(nothing, quantizer, x, own, sums))
+        for x, rows in _pieces(blocks, _PIECE if in_pieces else blocks.size):
+            own = params.rows(rows)
+            if kernel is None:
+                values = self.render(quantizer, x, own, rounding)
+            else:
+                values = kernel.values(x, rows)
+            if not total.add(x, values):
+                stats = stats.merge(super().measure(quantizer, x, own, rounding, sums))
+            elif "clipped" in sums:
+                stats = stats.merge(self.count_clipped(ErrorStats(), quantizer, x, own, sums))
         return stats.merge(total.stats())
 
 
