@@ -1,8 +1,8 @@
 """qcore.compare against the same computation in torch, on the matrices of a real model.
 
-Both sides observe ranges, quantize and dequantize, and compute Σx², Σe², Σxe and max|e|, from which
-SQNR, max error and cosine follow; both on the same number of threads, in turns. The floors are the
-least that is accepted.
+Both sides observe ranges, quantize and dequantize, and compute Σx², Σe², Σx·e and max|e|, from
+which SQNR, max error and cosine follow; both on the same number of threads, in turns. The floors,
+for one thread, are the least that is accepted.
 """
 
 from __future__ import annotations

@@ -73,19 +73,25 @@ class Layout:
             return slice(first, last + 1)
         return flat
 
-    def chunks(self, elements: int, *, whole: bool) -> list[Chunk]:
+    def chunks(self, elements: int, *, whole: bool, blocks_first: bool = False) -> list[Chunk]:
         """The tensor in chunks of about this many elements.
 
         Args:
             elements: the most that a chunk holds, unless it must hold a longer block.
             whole: whether blocks must be complete, however long.
+            blocks_first: whether to take few blocks at a time, and pieces of a block only where
+                it is longer than a chunk; otherwise chunks follow the order in memory.
         """
         if self.size == 0:
             return []
         regions = itertools.product(
             *(_regions(d, t) for d, t in zip(self.shape, self.tile, strict=True))
         )
-        return [chunk for region in regions for chunk in _cut(region, elements, whole)]
+        return [
+            chunk
+            for region in regions
+            for chunk in _cut(region, elements, whole, whole or blocks_first)
+        ]
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,9 @@ def _regions(length: int, tile: int) -> list[_Region]:
     return [*regions, _Region(full * tile, full, 1, rest)] if rest else regions
 
 
-def _cut(region: tuple[_Region, ...], elements: int, whole: bool) -> Iterator[Chunk]:
+def _cut(
+    region: tuple[_Region, ...], elements: int, whole: bool, blocks_first: bool
+) -> Iterator[Chunk]:
     """Cut a region along its outermost axis that leaves pieces small enough.
 
     Axes outside it are gone through one index at a time, axes inside it are kept whole; so every
@@ -112,8 +120,9 @@ def _cut(region: tuple[_Region, ...], elements: int, whole: bool) -> Iterator[Ch
     """
     rank = len(region)
     extents = [n for r in region for n in (r.blocks, r.extent)]
-    blocks_first = (*range(0, 2 * rank, 2), *range(1, 2 * rank, 2))
-    order = blocks_first if whole else tuple(range(2 * rank))
+    order = tuple(range(2 * rank))
+    if blocks_first:
+        order = (*order[::2], *order[1::2])
     cuttable = order[:rank] if whole else order
     inside = math.prod(extents)
     for axis in cuttable:

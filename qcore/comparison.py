@@ -12,7 +12,7 @@ from qcore.blocking import Layout, float_tensor
 from qcore.engine import usable_backend
 from qcore.error_stats import ErrorStats
 from qcore.errors import QcoreError, ReadError, UsageError
-from qcore.fitting import Cut
+from qcore.fitting import Cut, as_own
 from qcore.interfaces.backend import Backend
 from qcore.interfaces.metric import Metric
 from qcore.loading import create
@@ -44,9 +44,9 @@ STANDARD_METRICS = (
 
 def compare(
     source: Mapping[str, Any] | str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
-    recipes: Iterable[Recipe | str],
+    recipes: Iterable[Recipe | str] | Recipe | str,
     *,
-    metrics: Iterable[str] = (),
+    metrics: Iterable[str] | str = (),
     include: str | None = None,
     exclude: str | None = None,
     min_ndim: int | None = None,
@@ -60,8 +60,8 @@ def compare(
 
     Args:
         source: arrays by name, or a file or folder, or several.
-        recipes: recipes, or their text.
-        metrics: ids of metrics beside the standard ones.
+        recipes: recipes, or their text; or a single one.
+        metrics: ids of metrics beside the standard ones; or a single one.
         include: a regular expression that a tensor's name must match somewhere.
         exclude: one that it must not.
         min_ndim: the fewest dimensions of a tensor; 2 for files, 0 for arrays, if None.
@@ -79,7 +79,8 @@ def compare(
         ReadError: no file could be opened.
         UnavailableError: the backend cannot run here.
     """
-    chosen = [Recipe.parse(r) if isinstance(r, str) else r for r in recipes]
+    several = [recipes] if isinstance(recipes, str | Recipe) else recipes
+    chosen = [Recipe.parse(r) if isinstance(r, str) else r for r in several]
     if not chosen:
         raise UsageError("give at least one recipe")
     check_nonfinite(nonfinite)
@@ -114,7 +115,8 @@ def _references(source: Any) -> tuple[list[TensorRef], list[Unreadable], int]:
     return *from_paths(paths), 2
 
 
-def _metrics(asked: Iterable[str]) -> list[Metric]:
+def _metrics(asked: Iterable[str] | str) -> list[Metric]:
+    asked = [asked] if isinstance(asked, str) else asked
     metrics = {m.id: m for m in (create("metric", id) for id in (*STANDARD_METRICS, *asked))}
     return list(metrics.values())
 
@@ -136,8 +138,8 @@ def _measure_tensor(
         for same in _by_cut(recipes, backend):
             try:
                 layout = Layout.of(same[0].parts.granularity, tensor.shape)
-            except QcoreError as error:
-                outcomes |= dict.fromkeys(same, error)
+            except Exception as error:
+                outcomes |= {recipe: as_own(error, recipe) for recipe in same}
                 continue
             source = Source(tensor.reshape(layout.shape), layout, nonfinite)
             found = yield from measure(source, same, backend, sums, tick)
@@ -164,7 +166,10 @@ def _row(
         stats, seconds, error = outcome.stats, outcome.seconds, None
     else:
         where = f"{ref.source}: '{ref.name}'" if ref.source else f"'{ref.name}'"
-        stats, seconds, error = ErrorStats(), 0.0, f"{where}: {outcome}"
+        error = str(outcome)
+        if not (ref.source and ref.source in error):  # a reader names its file itself
+            error = f"{where}: {error}"
+        stats, seconds = ErrorStats(), 0.0
     values = evaluate(metrics, stats)
     identity = (ref.name, ref.source, ref.shape, ref.dtype)
     return Row(*identity, recipe, str(backend), values, seconds, error, stats)

@@ -10,20 +10,20 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-SUMS = ("x2", "e2", "xe", "abs_e", "max_e", "clipped")
+SUMS = ("x2", "e2", "xy", "y2", "abs_e", "max_e", "clipped")
 """The sums that a metric may ask for, by the name of their field in `ErrorStats`."""
 
 
 @dataclass(frozen=True)
 class ErrorStats:
-    """Sums over elements x and their errors e = x̂ − x, in float64.
+    """Sums over elements x, their renderings y = x̂, and errors e = x̂ − x, in float64.
 
     A sum that was not asked for is NaN.
 
     Attributes:
         count: elements.
         stored_bits: what the packed codes, scales, zero points and tables take.
-        x2: Σx². e2: Σe². xe: Σx·e. abs_e: Σ|e|. max_e: max |e|.
+        x2: Σx². e2: Σe². xy: Σx·x̂. y2: Σx̂². abs_e: Σ|e|. max_e: max |e|.
         clipped: how many elements lie outside what the grid covers.
     """
 
@@ -31,7 +31,8 @@ class ErrorStats:
     stored_bits: int = 0
     x2: float = 0.0
     e2: float = 0.0
-    xe: float = 0.0
+    xy: float = 0.0
+    y2: float = 0.0
     abs_e: float = 0.0
     max_e: float = 0.0
     clipped: float = 0.0
@@ -44,7 +45,8 @@ class ErrorStats:
             stored_bits=self.stored_bits + other.stored_bits,
             x2=self.x2 + other.x2,
             e2=self.e2 + other.e2,
-            xe=self.xe + other.xe,
+            xy=self.xy + other.xy,
+            y2=self.y2 + other.y2,
             abs_e=self.abs_e + other.abs_e,
             max_e=math.nan if unknown else max(self.max_e, other.max_e),
             clipped=self.clipped + other.clipped,
@@ -62,12 +64,14 @@ def measure_errors(
         sums: which of `SUMS` to compute; `clipped` is the quantizer's to count.
     """
     wide = x.astype(np.float64).ravel()
-    error = values.astype(np.float64).ravel() - wide
+    rendered = values.astype(np.float64).ravel()
+    error = rendered - wide
     return ErrorStats(
         count=x.size,
         x2=float(wide @ wide) if "x2" in sums else math.nan,
         e2=float(error @ error) if "e2" in sums else math.nan,
-        xe=float(wide @ error) if "xe" in sums else math.nan,
+        xy=float(wide @ rendered) if "xy" in sums else math.nan,
+        y2=float(rendered @ rendered) if "y2" in sums else math.nan,
         abs_e=float(np.abs(error).sum()) if "abs_e" in sums else math.nan,
         max_e=float(np.abs(error).max(initial=0.0)) if "max_e" in sums else math.nan,
         clipped=math.nan,

@@ -30,24 +30,27 @@ class Cut:
         granularity: the spec.
         elements: the size of a chunk.
         whole: whether blocks must be whole.
+        blocks_first: whether few blocks are taken at a time.
     """
 
     granularity: str
     elements: int
     whole: bool
+    blocks_first: bool
 
     @classmethod
     def of(cls, recipe: Recipe, backend: Backend) -> Self:
         """Small chunks for all that makes many arrays as large, large ones for the kernels."""
         quantizer, _, rounding, observer, _ = recipe.parts
         whole = quantizer.needs_whole_blocks
-        small = whole or rounding.needs_positions or observer.passes > 1
+        many_passes = observer.passes > 1  # and so, perhaps, a large state for every block
+        small = whole or rounding.needs_positions or many_passes
         elements = backend.chunk_elements if small else backend.grid_chunk_elements
-        return cls(recipe.granularity, elements, whole)
+        return cls(recipe.granularity, elements, whole, many_passes)
 
     def chunks(self, layout: Layout) -> list[Chunk]:
         """The chunks of a tensor."""
-        return layout.chunks(self.elements, whole=self.whole)
+        return layout.chunks(self.elements, whole=self.whole, blocks_first=self.blocks_first)
 
 
 def fit_chunk(
@@ -69,7 +72,7 @@ def fit_chunk(
         lo, hi = before[0][rows], before[1][rows]
     else:
         if key not in observed:
-            observed[key] = observer.observe(blocks, source.trial(recipe, chunk))
+            observed[key] = observer.observe(blocks, source.trial(recipe, chunk, ranges.tensor))
         lo, hi = observed[key]
     return quantizer.fit(blocks, FitContext(lo, hi, scale_format.snap, ranges.tensor))
 

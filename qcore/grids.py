@@ -170,9 +170,10 @@ class LevelGrid(Grid):
     @cached_property
     def cuts(self) -> NDArray[np.float64]:
         """The thresholds as an array."""
-        if self.thresholds is not None:
-            return np.array(self.thresholds)
-        return (self._units[:-1] + self._units[1:]) / 2
+        between = (self._units[:-1] + self._units[1:]) / 2
+        cuts = between if self.thresholds is None else np.array(self.thresholds)
+        cuts.flags.writeable = False
+        return cuts
 
     @cached_property
     def first_code(self) -> int:

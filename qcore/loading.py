@@ -92,6 +92,8 @@ class Plugins:
             marked = self._manager.parse_hookimpl_opts(module, attribute) is not None
             if marked and attribute not in hooks:
                 raise PluginError(f"unknown hook {attribute}{nearest(attribute, hooks)}")
+            if not marked and attribute in hooks:
+                raise PluginError(f"{attribute} is no hook yet; put @qcore.hookimpl above it")
         self._manager.register(module, name)
         provided: dict[str, list[type[Any]]] = {}
         for caller in self._manager.get_hookcallers(module) or []:

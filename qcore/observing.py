@@ -78,12 +78,15 @@ class Source:
             return policy
         return policy.at(chunk.positions(self.layout.shape))
 
-    def trial(self, recipe: Recipe, chunk: Chunk) -> Trial | None:
+    def trial(
+        self, recipe: Recipe, chunk: Chunk, tensor_range: tuple[float, float] | None
+    ) -> Trial | None:
         """What the recipe's observer needs to try ranges on a chunk, if it does."""
         parts = recipe.parts
         if not parts.observer.needs_trial:
             return None
-        return Trial(parts.quantizer, parts.scale_format, self.rounding(recipe, chunk))
+        rounding = self.rounding(recipe, chunk)
+        return Trial(parts.quantizer, parts.scale_format, rounding, tensor_range)
 
 
 def observer_key(recipe: Recipe) -> Hashable:
@@ -121,7 +124,7 @@ def observe(source: Source, chunks: Sequence[Chunk], recipes: Sequence[Recipe]) 
     ranges: dict[Hashable, Range | Exception] = {}
     for key, recipe in observed.items():
         try:
-            ranges[key] = yield from _in_pieces(source, chunks, recipe)
+            ranges[key] = yield from _in_pieces(source, chunks, recipe, tensor_range)
         except NonFiniteError:
             raise
         except Exception as error:  # one recipe's failure, not the others'
@@ -135,13 +138,18 @@ def _ends(source: Source, chunk: Chunk) -> tuple[float, float]:
     return float(lo.min()), float(hi.max())
 
 
-def _in_pieces(source: Source, chunks: Sequence[Chunk], recipe: Recipe) -> Job[Range]:
+def _in_pieces(
+    source: Source,
+    chunks: Sequence[Chunk],
+    recipe: Recipe,
+    tensor_range: tuple[float, float] | None,
+) -> Job[Range]:
     """Summarize every chunk, merge the states of equal blocks in order; once for each pass."""
     observer = recipe.parts.observer
     states: dict[Hashable, State] = {}
     for _ in range(observer.passes):
         stage = [
-            partial(_summarize, source, chunk, recipe, states.get(_block_set(chunk)))
+            partial(_summarize, source, chunk, recipe, tensor_range, states.get(_block_set(chunk)))
             for chunk in chunks
         ]
         summaries = yield stage
@@ -169,7 +177,14 @@ def _block_set(chunk: Chunk) -> Hashable:
     return chunk.first_block, tuple(count for count, _ in chunk.counts)
 
 
-def _summarize(source: Source, chunk: Chunk, recipe: Recipe, previous: State | None) -> State:
+def _summarize(
+    source: Source,
+    chunk: Chunk,
+    recipe: Recipe,
+    tensor_range: tuple[float, float] | None,
+    previous: State | None,
+) -> State:
     with chunk_arithmetic():
         blocks, _ = source.blocks(chunk)
-        return recipe.parts.observer.summarize(blocks, source.trial(recipe, chunk), previous)
+        trial = source.trial(recipe, chunk, tensor_range)
+        return recipe.parts.observer.summarize(blocks, trial, previous)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qcore.errors import RangeError, ShapeError, UsageError
+from qcore.errors import DtypeError, RangeError, ShapeError, UsageError
 
 _PIECE = 1 << 16  # codes turned to single bits at a time; a multiple of 8 ends on a whole byte
 
@@ -35,10 +35,13 @@ def pack(codes: NDArray[Any], bits: int) -> NDArray[np.uint8]:
         bits: 1 to 16.
 
     Raises:
+        DtypeError: the codes are no integers.
         RangeError: a code does not fit `bits` bits.
     """
     _check_bits(bits)
     flat = np.ravel(codes)
+    if flat.dtype.kind not in "iub":
+        raise DtypeError(f"codes are integers, not {flat.dtype}")
     if flat.size:
         low, high = int(flat.min()), int(flat.max())
         if low < -(1 << (bits - 1)) or high >= 1 << (bits - (low < 0)):

@@ -64,7 +64,7 @@ class Recipe:
     observer: str = DEFAULTS["observer"]
     scale_format: str = DEFAULTS["scale_format"]
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    parts: Parts = field(init=False, repr=False, compare=False)
+    parts: Parts = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         quantizer = _quantizer(self.scheme, self.bits, self.options)

@@ -15,6 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from qcore.errors import UsageError
+
 T = TypeVar("T")
 
 Stage = Sequence[Callable[[], Any]]
@@ -88,7 +90,9 @@ def run_all(jobs: Iterable[Job[T]], threads: int | None = None) -> Iterator[T]:
 
     An error that a job does not catch ends the run: what has not begun is given up.
     """
-    threads = threads or default_threads()
+    threads = default_threads() if threads is None else threads
+    if threads < 1:
+        raise UsageError(f"threads is at least 1, not {threads}")
     if threads == 1:
         yield from map(_run_inline, jobs)
         return

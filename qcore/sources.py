@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -92,16 +92,13 @@ class Selection:
                 left["not included"] += 1
             elif exclude is not None and exclude.search(ref.name):
                 left["excluded"] += 1
-            elif not self._has_numbers(ref):
+            elif ref.is_integer and not self.integers:
                 left["not floating point"] += 1
-            elif len(ref.shape) < self.min_ndim:
+            elif (ref.is_float or ref.is_integer) and len(ref.shape) < self.min_ndim:
                 left[f"of fewer than {self.min_ndim} dimensions"] += 1
-            else:
+            else:  # what holds no numbers at all is taken too: reading it says what it holds
                 taken.append(ref)
         return taken, dict(left)
-
-    def _has_numbers(self, ref: TensorRef) -> bool:
-        return ref.is_float or (self.integers and ref.is_integer)
 
     def ways_out(self, refs: Iterable[TensorRef]) -> list[str]:
         """What would let in some of what was left out."""
@@ -109,8 +106,6 @@ class Selection:
         for ref in refs:
             if ref.is_integer and not self.integers:
                 hints["--integers takes integers"] = None
-            elif not self._has_numbers(ref):
-                hints[f"'{ref.name}' holds {ref.dtype}: save it as numbers"] = None
             elif len(ref.shape) < self.min_ndim:
                 hints[f"--min-ndim {len(ref.shape)} takes fewer dimensions"] = None
         return list(hints)[:2]
@@ -138,7 +133,7 @@ def from_paths(
     """What files and folders hold, and which of them could not be read."""
     refs: list[TensorRef] = []
     failed: list[Unreadable] = []
-    for path in map(Path, paths):
+    for path in _expanded(map(Path, paths)):
         try:
             reader = _reader_for(path)
             refs += [_stored(reader, info) for info in reader.tensors(path)]
@@ -147,6 +142,21 @@ def from_paths(
         except Exception as error:  # a reader's failure, not the run's
             failed.append(Unreadable(str(path), f"'{path}': {type(error).__name__}: {error}"))
     return refs, failed
+
+
+def _expanded(paths: Iterable[Path]) -> Iterator[Path]:
+    """The paths, but for a folder that is no format of its own, the files in it that are."""
+    readers = _readers()
+    for path in paths:
+        inside: list[Path] = []
+        if os.path.isdir(path) and not any(reader.sniff(path) for reader in readers):
+            files = sorted(file for file in path.iterdir() if file.is_file())
+            inside = [file for file in files if any(reader.sniff(file) for reader in readers)]
+        yield from inside or [path]
+
+
+def _readers() -> list[TensorReader]:
+    return [entry.cls() for entry in plugins().registry.entries["reader"].values()]
 
 
 def _stored(reader: TensorReader, info: TensorInfo) -> TensorRef:
@@ -161,9 +171,7 @@ def _reader_for(path: Path) -> TensorReader:
     """
     if not path.exists():
         raise ReadError(f"no such file: '{path}'{_neighbour(path)}")
-    readers: Sequence[TensorReader] = [
-        entry.cls() for entry in plugins().registry.entries["reader"].values()
-    ]
+    readers = _readers()
     for reader in readers:
         if reader.sniff(path):
             return reader

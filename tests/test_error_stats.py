@@ -31,7 +31,7 @@ def assert_same(a: ErrorStats, b: ErrorStats, magnitude: float) -> None:
     """Equal but for the order of float64 additions, whose terms have this sum of magnitudes."""
     assert (a.count, a.stored_bits) == (b.count, b.stored_bits)
     assert a.max_e == b.max_e
-    for name in ("x2", "e2", "xe", "abs_e"):
+    for name in ("x2", "e2", "xy", "y2", "abs_e"):
         assert getattr(a, name) == pytest.approx(getattr(b, name), rel=1e-12, abs=magnitude * 1e-12)
 
 
@@ -45,7 +45,9 @@ def test_each_sum_is_its_formula_in_float64(pair: tuple[Floats, Floats]) -> None
     assert stats.stored_bits == 0
     assert stats.x2 == pytest.approx(np.sum(x**2), rel=1e-12)
     assert stats.e2 == pytest.approx(np.sum(e**2), rel=1e-12)
-    assert stats.xe == pytest.approx(np.sum(x * e), rel=1e-12, abs=1e-12 * np.sum(np.abs(x * e)))
+    y = values
+    assert stats.xy == pytest.approx(np.sum(x * y), rel=1e-12, abs=1e-12 * np.sum(np.abs(x * y)))
+    assert stats.y2 == pytest.approx(np.sum(y * y), rel=1e-12)
     assert stats.abs_e == pytest.approx(np.sum(np.abs(e)), rel=1e-12)
     assert stats.max_e == (np.max(np.abs(e)) if x.size else 0)
     assert math.isnan(stats.clipped)  # the quantizer's to count
@@ -70,7 +72,8 @@ STATS = st.builds(
     stored_bits=st.integers(0, 1 << 50),
     x2=st.floats(0, 1e300),
     e2=st.floats(0, 1e300),
-    xe=st.floats(0, 1e300),
+    xy=st.floats(0, 1e300),
+    y2=st.floats(0, 1e300),
     abs_e=st.floats(0, 1e300),
     max_e=st.floats(0, 1e300),
     clipped=st.integers(0, 1 << 40).map(float),
@@ -103,7 +106,7 @@ def test_sums_that_are_not_asked_for_are_nan_and_stay_so_when_merged(asked: set[
 
 def test_the_worked_example() -> None:
     stats = measure_errors(np.float32([[1, -2], [3, 0]]), np.float32([[1.5, -2], [2, 0]]), SUMS)
-    assert (stats.count, stats.x2, stats.e2, stats.xe) == (4, 14, 1.25, -2.5)
+    assert (stats.count, stats.x2, stats.e2, stats.xy) == (4, 14, 1.25, 11.5)
     assert (stats.abs_e, stats.max_e) == (1.5, 1)
 
 
@@ -120,4 +123,4 @@ def test_errors_are_taken_in_float64() -> None:
 def test_memory_order_does_not_pair_elements_wrongly() -> None:
     x = np.arange(12, dtype=np.float32).reshape(3, 4)
     values = x * 2
-    assert measure_errors(x, np.asfortranarray(values), SUMS).xe == (x * x).sum()
+    assert measure_errors(x, np.asfortranarray(values), SUMS).xy == 2 * (x * x).sum()

@@ -99,18 +99,17 @@ class Nsr(Metric):
 
 @dataclass(frozen=True)
 class Cosine(Metric):
-    """Cosine of the angle between x and x̂: Σx·x̂ / √(Σx² · Σx̂²), from x̂ = x + e."""
+    """Cosine of the angle between x and x̂: Σx·x̂ / √(Σx² · Σx̂²)."""
 
     id: ClassVar[str] = "cosine"
-    needs: ClassVar[frozenset[str]] = frozenset({"x2", "e2", "xe"})
+    needs: ClassVar[frozenset[str]] = frozenset({"x2", "xy", "y2"})
     title: ClassVar[str] = "cosine"
     best: ClassVar[str] = "high"
 
     def from_stats(self, stats: ErrorStats) -> float:
-        norm2 = stats.x2 + 2 * stats.xe + stats.e2
-        if stats.x2 <= 0 or norm2 <= 0:
+        if stats.x2 == 0 or stats.y2 == 0:
             return math.nan
-        cosine = (stats.x2 + stats.xe) / (math.sqrt(stats.x2) * math.sqrt(norm2))
+        cosine = stats.xy / (math.sqrt(stats.x2) * math.sqrt(stats.y2))
         return math.copysign(1.0, cosine) if abs(cosine) > 1 else cosine
 
 

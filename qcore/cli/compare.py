@@ -151,7 +151,7 @@ def compare(
     asked = _items("--metric", metric)
     if not paths:
         note("no PATH given: comparing the weights of the bundled digits network")
-        paths, include = [samples.path()], include or r"\.weight$"
+        paths, include = [samples.path()], include or samples.WEIGHTS
     with progress() as report:
         comparison = qcore.compare(
             paths,
@@ -196,9 +196,10 @@ def _report_failures(comparison: Comparison) -> int:
     errors = [unreadable.error for unreadable in comparison.unreadable]
     errors += dict.fromkeys(row.error or "" for row in comparison.failed)
     for error in errors[:_MOST_ERRORS]:
-        note(f"qcore: {error}")
+        note(f"qcore: {error}", style="red")
     if len(errors) > _MOST_ERRORS:
-        note(f"qcore: and {len(errors) - _MOST_ERRORS} more; --format json has them all")
+        more = len(errors) - _MOST_ERRORS
+        note(f"qcore: and {more} more; --format json has them all", style="red")
     if comparison.failed and len(comparison.failed) == len(comparison.rows):
         return 1
     return 3 if comparison.failed or comparison.unreadable else 0

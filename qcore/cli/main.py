@@ -19,6 +19,7 @@ app = typer.Typer(
     name="qcore",
     help="Compare quantization schemes on stored tensors.",
     no_args_is_help=True,
+    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(compare)
@@ -63,7 +64,9 @@ def run_command(arguments: Sequence[str]) -> int:
         if os.environ.get("QCORE_DEBUG") == "1":
             raise
         if hasattr(error, "format_message"):  # the argument parser's, whose class typer hides
-            return _complain(f"{error.format_message()} (see qcore --help)", WRONG_USAGE)
+            message = error.format_message()
+            # Without arguments the help is all there is to say.
+            return _complain(f"{message} (see qcore --help)", WRONG_USAGE) if message else 0
         if isinstance(error, QcoreError):
             return _complain(str(error), WRONG_USAGE if isinstance(error, UsageError) else FAILED)
         kind = type(error).__name__

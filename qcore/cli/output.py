@@ -8,6 +8,7 @@ import enum
 import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -74,10 +75,10 @@ def render(table: RenderableType, *, to_file: bool) -> str:
     return "\n".join(lines).strip("\n") + "\n"
 
 
-def note(message: str) -> None:
+def note(message: str, style: str = "dim") -> None:
     """A line for the person, on standard error."""
     console = _console(sys.stderr, plain=False)
-    console.print(message, style="dim", markup=False, highlight=False, soft_wrap=True)
+    console.print(message, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def _console(stream: Any, *, plain: bool) -> Console:
@@ -112,6 +113,8 @@ def _as_text(value: Any) -> str:
 
 
 def _print(text: str) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # an encoding without × or ─ still gets the rest
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -123,9 +126,15 @@ def _print(text: str) -> None:
 def _replace(file: Path, text: str) -> None:
     from qcore.errors import UsageError
 
+    file = file.resolve()
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
+        if file.exists() and not file.is_file():  # a pipe, a device: there is nothing to replace
+            file.write_text(text, encoding="utf-8")
+            return
         part.write_text(text, encoding="utf-8")
+        if file.exists():
+            shutil.copymode(file, part)
         part.replace(file)
     except OSError as error:
         with contextlib.suppress(OSError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich import box
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +21,9 @@ from qcore.results import Comparison, Row, Summary
 
 _MOST_ROWS = 40
 """A table on the screen ends here; the other formats give every row."""
+
+_NAME = 16
+"""A name or a text takes at least so many columns."""
 
 _SHOWN = ("bits_per_weight", "sqnr_db", "max_abs", "cosine")
 
@@ -42,11 +45,18 @@ class Column:
         head: its heading.
         cell: what it says of an entry.
         kind: how it is set.
+        drop: where there is no room, the column with the highest goes first; 0 stays.
     """
 
     head: str
     cell: Callable[[Any], str]
     kind: Kind = Kind.word
+    drop: int = 0
+
+    def least_width(self, entries: Sequence[Any]) -> int:
+        """The narrowest that it can be set in."""
+        widest = max(len(text) for text in (self.head, *(self.cell(entry) for entry in entries)))
+        return widest if self.kind in (Kind.number, Kind.word) else min(_NAME, widest)
 
 
 class ComparisonTable:
@@ -96,8 +106,8 @@ class ComparisonTable:
         shown = self._entries[:_MOST_ROWS]
         varying, same = self._split(self._recipe_columns())
         columns = [*self._leading(), *varying, *self._metric_columns()]
-        columns.append(Column("time", lambda entry: _seconds(entry.seconds), Kind.number))
-        return Group(_table(columns, shown), Text(self._caption(same), style="dim"))
+        columns.append(Column("time", lambda entry: _seconds(entry.seconds), Kind.number, drop=3))
+        return _Fitted(columns, shown, self._caption(same))
 
     def _leading(self) -> list[Column]:
         if not self._per_tensor:
@@ -134,7 +144,16 @@ class ComparisonTable:
         def value(id: str) -> Callable[[Row | Summary], str]:
             return lambda entry: _number(id, entry.metrics[id])
 
-        return [Column(by_id[id].title or id, value(id), Kind.number) for id in ids]
+        spare = {"cosine": 2, "max_abs": 1}
+        return [
+            Column(
+                by_id[id].title or id,
+                value(id),
+                Kind.number,
+                drop=0 if id in self._asked else spare.get(id, 0),
+            )
+            for id in ids
+        ]
 
     def _caption(self, same: list[Column]) -> str:
         comparison = self._comparison
@@ -185,13 +204,40 @@ def _provided(provides: dict[str, list[str]]) -> str:
     return "\n".join(f"{_title(kind)} {', '.join(ids)}" for kind, ids in provides.items())
 
 
+class _Fitted:
+    """A table with its caption; columns go, and the caption says so, where there is no room."""
+
+    def __init__(self, columns: Sequence[Column], entries: Sequence[Any], caption: str) -> None:
+        self._columns = columns
+        self._entries = entries
+        self._caption = caption
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        kept, dropped = list(self._columns), []
+        while self._width(kept) > options.max_width and any(column.drop for column in kept):
+            dropped.append(max(kept, key=lambda column: column.drop))
+            kept.remove(dropped[-1])
+        yield _table(kept, self._entries)
+        caption = self._caption
+        if dropped:
+            caption += (
+                f"\nno room for {', '.join(c.head for c in dropped)}; a wider screen has them"
+            )
+        yield Text(caption, style="dim")
+
+    def _width(self, columns: Sequence[Column]) -> int:
+        return sum(column.least_width(self._entries) + 2 for column in columns) - 2
+
+
 def _table(columns: Sequence[Column], entries: Sequence[Any]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, header_style="bold")
     for column in columns:
+        number = column.kind is Kind.number
         table.add_column(
             column.head,
-            justify="right" if column.kind is Kind.number else "left",
-            no_wrap=column.kind in (Kind.number, Kind.word),
+            justify="right" if number else "left",
+            no_wrap=number,
+            min_width=column.least_width(entries) if column.kind is not Kind.word else None,
             overflow="fold",
         )
     for entry in entries:
@@ -207,7 +253,7 @@ class _Name:
         self._name = name
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(min(16, len(self._name)), len(self._name))
+        return Measurement(min(_NAME, len(self._name)), len(self._name))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         lines = [""]

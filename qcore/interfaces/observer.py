@@ -29,10 +29,11 @@ class Trial:
     quantizer: Quantizer
     scale_format: ScaleFormat
     rounding: RoundingPolicy
+    tensor_range: tuple[float, float] | None = None
 
     def errors(self, blocks: NDArray[np.float32], lo: Any, hi: Any) -> NDArray[np.float64]:
         """Σe² of each block, (n, 1), if its range were [lo, hi]."""
-        context = FitContext(lo, hi, self.scale_format.snap)
+        context = FitContext(lo, hi, self.scale_format.snap, self.tensor_range)
         params = self.quantizer.fit(blocks, context)
         codes = self.quantizer.encode(blocks, params, self.rounding)
         error = self.quantizer.decode(codes, params) - blocks.astype(np.float64)

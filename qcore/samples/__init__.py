@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 __all__ = ["path", "predict"]
 
 
+WEIGHTS = r"\.weight$"
+"""What the names of the network's weight matrices match."""
+
+
 def path() -> Path:
     """Return where the sample file lies.
 

@@ -207,13 +207,13 @@ def assert_same_sums(
         args = (params, rounding, sums)
         expected = Reference().measure(quantizer, np.ascontiguousarray(blocks), *args)
         full = Reference().measure(quantizer, blocks, params, rounding, SUMS)
-        size = math.sqrt(full.x2) * math.sqrt(full.e2)  # the terms of Σx·e cancel
+        size = math.sqrt(full.x2) * math.sqrt(full.y2)  # the terms of Σx·x̂ may cancel
         for laid_out in layouts(blocks):
             found = NumpyBackend().measure(quantizer, laid_out, *args)
             assert found.count == expected.count
             for name in sums:
                 close = {
-                    "xe": {"abs": 1e-5 * size},
+                    "xy": {"abs": 1e-5 * size},
                     "max_e": {"rel": 2.0**-23},
                     "clipped": {"rel": 0},
                 }
@@ -221,6 +221,18 @@ def assert_same_sums(
                 if not math.isnan(getattr(expected, name)):
                     assert getattr(found, name) == wanted, name
     return found, expected
+
+
+@pytest.mark.parametrize("sigma", [3e2, 1e4, 1e6, 1e12])
+def test_the_cosine_is_right_however_hard_the_values_are_clipped(sigma: float) -> None:
+    x = (np.random.default_rng(0).standard_normal((64, 512)) * sigma).astype(np.float32)
+    recipe = "symmetric bits=8 observer=fixed:-1:1"
+    found, expected = (
+        qcore.compare({"x": x}, [recipe], backend=backend).rows[0].metrics["cosine"]
+        for backend in ("numpy", "reference")
+    )
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert expected == pytest.approx(0.798, abs=2e-3)
 
 
 @SCHEMES
@@ -288,7 +300,7 @@ def test_sums_are_finite_and_correct_from_faint_to_huge_tensors(
         fitted = quantizer.fit(blocks, context_of(blocks))
     scale = np.maximum(fitted.scale / np.float32(shift), np.float32(2.0**-126))
     params = QuantParams(scale, fitted.zero_point, fitted.offset)
-    for sums in [SUMS, ("x2", "e2"), ("xe",), ("abs_e",), ("max_e",)]:
+    for sums in [SUMS, ("x2", "e2"), ("xy",), ("abs_e",), ("max_e",)]:
         policy = policy_for("half-even", x.shape)
         found, _ = assert_same_sums(quantizer, blocks, params, policy, sums)
         assert all(math.isfinite(getattr(found, name)) for name in sums)
@@ -339,7 +351,7 @@ def test_blocks_that_are_not_in_one_piece_of_memory_are_taken_too(scheme: str) -
     args = (quantizer, blocks, params, policy_for("half-even", blocks.shape))
     np.testing.assert_array_equal(NumpyBackend().encode(*args), Reference().encode(*args))
     found, expected = (b.measure(*args, SUMS) for b in (NumpyBackend(), Reference()))
-    assert found.xe == pytest.approx(expected.xe, abs=1e-5 * math.sqrt(expected.x2 * expected.e2))
+    assert found.xy == pytest.approx(expected.xy, abs=1e-5 * math.sqrt(expected.x2 * expected.y2))
     assert found.e2 == pytest.approx(expected.e2, rel=1e-5)
 
 

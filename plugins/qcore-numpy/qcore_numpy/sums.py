@@ -17,6 +17,8 @@ _ROW = 4096
 _FAINT = 2.0**-78
 """A mean square below this may have lost errors to float32's underflow."""
 
+_CANCELLED = 2.0**-6
+
 
 class ErrorSums:
     """As `qcore.measure_errors`, to about six digits, over pieces added one by one."""
@@ -24,7 +26,7 @@ class ErrorSums:
     def __init__(self, sums: Collection[str]) -> None:
         self._sums = sums
         self._count = 0
-        self._x2 = self._e2 = self._xe = self._abs_e = self._max_e = 0.0
+        self._x2 = self._e2 = self._xy = self._y2 = self._abs_e = self._max_e = 0.0
 
     def add(self, x: NDArray[np.float32], values: NDArray[np.float32]) -> bool:
         """Add a piece.
@@ -43,11 +45,17 @@ class ErrorSums:
         lost = (x2 < faint and x.any()) or (e2 < faint and error.any())
         if lost or not (x2 < math.inf and e2 < math.inf):
             return False
+        if not {"xy", "y2"}.isdisjoint(self._sums):
+            # Two sums from one pass; where they cancel, as under heavy clipping, little is left.
+            xe = _dot(signal_rows, error_rows)
+            y2 = x2 + 2 * xe + e2
+            if y2 < _CANCELLED * (x2 + e2):
+                return False
+            self._xy += x2 + xe
+            self._y2 += y2
         self._count += x.size
         self._x2 += x2
         self._e2 += e2
-        if "xe" in self._sums:
-            self._xe += _dot(signal_rows, error_rows)
         if "max_e" in self._sums:
             self._max_e = max(self._max_e, float(error.max()), -float(error.min()))
         if "abs_e" in self._sums:
@@ -61,7 +69,8 @@ class ErrorSums:
             count=self._count,
             x2=self._x2 if "x2" in self._sums else math.nan,
             e2=self._e2 if "e2" in self._sums else math.nan,
-            xe=self._xe if "xe" in self._sums else math.nan,
+            xy=self._xy if "xy" in self._sums else math.nan,
+            y2=self._y2 if "y2" in self._sums else math.nan,
             abs_e=self._abs_e if "abs_e" in self._sums else math.nan,
             max_e=self._max_e if "max_e" in self._sums else math.nan,
             clipped=0.0 if "clipped" in self._sums else math.nan,
