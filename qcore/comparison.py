@@ -52,7 +52,7 @@ def compare(
     min_ndim: int | None = None,
     integers: bool = False,
     nonfinite: NonFinite = "error",
-    backend: str | Backend = "numpy",
+    backend: str | Backend | None = None,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
@@ -67,7 +67,7 @@ def compare(
         min_ndim: the fewest dimensions of a tensor; 2 for files, 0 for arrays, if None.
         integers: whether to compare integer tensors too, taken as the numbers they are.
         nonfinite: `error`, or `clip` to take NaN as 0 and infinities as the largest float32.
-        backend: what to run on.
+        backend: what to run on; `numpy` where it is installed, if None.
         threads: all processors if None. Results do not depend on it.
         progress: called with (elements × recipes done, in all), from any thread.
 

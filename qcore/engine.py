@@ -16,7 +16,7 @@ from qcore.errors import NonFiniteError, UnavailableError, UsageError
 from qcore.fitting import Cut, as_own, count_nonfinite, fit_chunk
 from qcore.interfaces.backend import Backend
 from qcore.interfaces.quantizer import FitContext
-from qcore.loading import create
+from qcore.loading import create, default_backend
 from qcore.observing import MINMAX, NonFinite, Ranges, Source, check_nonfinite, observe
 from qcore.params import QuantParams
 from qcore.qtensor import QuantizedTensor, fitted_params
@@ -29,7 +29,7 @@ def quantize(
     recipe: Recipe | str | None = None,
     *,
     params: QuantParams | None = None,
-    backend: str | Backend = "numpy",
+    backend: str | Backend | None = None,
     nonfinite: NonFinite = "error",
     integers: bool = False,
     threads: int | None = None,
@@ -42,7 +42,7 @@ def quantize(
         recipe: a `Recipe` or its text; or give its fields as `axes`.
         params: the params to use as they are, instead of observed ones; each field has one
             entry, or one a block.
-        backend: what to run on.
+        backend: what to run on; `numpy` where it is installed, if None.
         nonfinite: `error`, or `clip` to take NaN as 0 and infinities as the largest float32.
         integers: whether `x` may hold integers, taken as the numbers they are.
         threads: all processors if None. Codes do not depend on it.
@@ -72,13 +72,13 @@ def fake_quantize(x: Any, recipe: Recipe | str | None = None, **options: Any) ->
     return quantize(x, recipe, **options).dequantize()
 
 
-def usable_backend(backend: str | Backend) -> Backend:
-    """The backend, made from its spec.
+def usable_backend(backend: str | Backend | None) -> Backend:
+    """The backend, made from its spec; the default one if None.
 
     Raises:
         UnavailableError: it cannot run here.
     """
-    made = create("backend", backend)
+    made = create("backend", default_backend() if backend is None else backend)
     assert isinstance(made, Backend)  # the registry checked its class
     reason = made.available()
     if reason is not None:
@@ -118,7 +118,7 @@ def _quantize_chunk(
     codes: NDArray[Any],
 ) -> QuantParams:
     with chunk_arithmetic():
-        blocks, extremes = source.blocks(chunk)
+        blocks, extremes, _ = source.blocks(chunk)
         try:
             if given is None:
                 params = fit_chunk(source, chunk, blocks, recipe, ranges, {MINMAX: extremes})

@@ -23,12 +23,14 @@ class ErrorStats:
     Attributes:
         count: elements.
         stored_bits: what the packed codes, scales, zero points and tables take.
+        nonfinite: elements that were NaN or infinite and have been replaced.
         x2: Σx². e2: Σe². xy: Σx·x̂. y2: Σx̂². abs_e: Σ|e|. max_e: max |e|.
         clipped: how many elements lie outside what the grid covers.
     """
 
     count: int = 0
     stored_bits: int = 0
+    nonfinite: int = 0
     x2: float = 0.0
     e2: float = 0.0
     xy: float = 0.0
@@ -43,6 +45,7 @@ class ErrorStats:
         return type(self)(
             count=self.count + other.count,
             stored_bits=self.stored_bits + other.stored_bits,
+            nonfinite=self.nonfinite + other.nonfinite,
             x2=self.x2 + other.x2,
             e2=self.e2 + other.e2,
             xy=self.xy + other.xy,

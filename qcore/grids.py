@@ -134,7 +134,7 @@ class LevelGrid(Grid):
     code is the index of its level.
 
     Attributes:
-        units: the values, ascending, as float64 holds them.
+        values: the units, ascending; `units` has them as an array.
         thresholds: what separates each value from the next; the midpoints where None.
     """
 
@@ -142,6 +142,11 @@ class LevelGrid(Grid):
     thresholds: tuple[float, ...] | None = None
 
     def __init__(self, units: Iterable[float], thresholds: Iterable[float] | None = None) -> None:
+        """Make a grid of these units.
+
+        Raises:
+            UsageError: they are not ascending and finite, or the thresholds not between them.
+        """
         values = tuple(float(unit) for unit in units)
         object.__setattr__(self, "values", values)
         between = None if thresholds is None else tuple(float(t) for t in thresholds)
@@ -156,6 +161,9 @@ class LevelGrid(Grid):
             )
             if not inside:
                 raise UsageError("a level grid has one threshold between each unit and the next")
+
+    def __repr__(self) -> str:
+        return f"LevelGrid(units={self.values}, thresholds={self.thresholds})"
 
     @property
     def units(self) -> NDArray[np.float64]:

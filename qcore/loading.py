@@ -193,6 +193,11 @@ def create(kind: str, spec: str | Configurable, /, **fields: Any) -> Any:
     return plugins().create(kind, spec, **fields)
 
 
+def default_backend() -> str:
+    """What runs where nothing else is asked for: `numpy`, or `reference` where that is all."""
+    return "numpy" if "numpy" in ids("backend") else "reference"
+
+
 def ids(kind: str) -> list[str]:
     """The ids of one kind that are installed, in alphabetical order.
 

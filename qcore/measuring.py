@@ -15,7 +15,7 @@ from qcore.errors import NonFiniteError, QcoreError, SchemeError
 from qcore.fitting import Cut, as_own, count_nonfinite, fit_chunk
 from qcore.interfaces.backend import Backend
 from qcore.interfaces.observer import Range
-from qcore.observing import MINMAX, Ranges, Source, observe
+from qcore.observing import MINMAX, Ranges, Source, observe, observer_key
 from qcore.params import QuantParams
 from qcore.qtensor import stored_bits
 from qcore.recipe import Recipe
@@ -28,7 +28,8 @@ class Measurement:
 
     Attributes:
         stats: the error sums.
-        seconds: processor time spent on this recipe.
+        seconds: processor time spent on this recipe, on its own observer too; reading the tensor,
+            and the extremes of its blocks, are every recipe's and are left out.
     """
 
     stats: ErrorStats
@@ -62,7 +63,10 @@ def measure(
         ]
     except NonFiniteError as error:
         raise (yield from count_nonfinite(source, chunks)) from error
-    merged = [_merge(outcomes) for outcomes in zip(*pieces, strict=True)]
+    merged = [
+        _merge(outcomes, ranges.seconds.get(observer_key(recipe), 0.0))
+        for recipe, outcomes in zip(recipes, zip(*pieces, strict=True), strict=False)
+    ]
     return merged or [Measurement(ErrorStats(), 0.0) for _ in recipes]
 
 
@@ -77,7 +81,7 @@ def _measure_chunk(
 ) -> list[Outcome]:
     outcomes: list[Outcome] = []
     with chunk_arithmetic():
-        blocks, extremes = source.blocks(chunk)
+        blocks, extremes, replaced = source.blocks(chunk)
         observed: dict[Hashable, Range] = {MINMAX: extremes}
         for recipe in recipes:
             start = time.thread_time()
@@ -88,7 +92,8 @@ def _measure_chunk(
                 stats = backend.measure(quantizer, blocks, params, rounding, sums, extremes)
                 if "e2" in sums and not math.isfinite(stats.e2):
                     raise SchemeError("its values are not finite")
-                stats = stats.merge(ErrorStats(stored_bits=_chunk_bits(chunk, recipe, params)))
+                bits = _chunk_bits(chunk, recipe, params)
+                stats = stats.merge(ErrorStats(stored_bits=bits, nonfinite=replaced))
             except Exception as error:
                 outcomes.append(as_own(error, recipe))
             else:
@@ -104,9 +109,9 @@ def _chunk_bits(chunk: Chunk, recipe: Recipe, params: QuantParams) -> int:
     return stored_bits(recipe, params, chunk.n_blocks * chunk.block_len, blocks)
 
 
-def _merge(outcomes: Sequence[Outcome]) -> Outcome:
+def _merge(outcomes: Sequence[Outcome], seconds: float) -> Outcome:
     """The chunks of one recipe together, in their order; the first error, if there is one."""
-    stats, seconds = ErrorStats(), 0.0
+    stats = ErrorStats()
     for outcome in outcomes:
         if isinstance(outcome, QcoreError):
             return outcome

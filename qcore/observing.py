@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,20 @@ def check_nonfinite(nonfinite: str) -> None:
         raise UsageError(f"nonfinite='{nonfinite}' is not one of {', '.join(get_args(NonFinite))}")
 
 
+class Loaded(NamedTuple):
+    """A chunk, read.
+
+    Attributes:
+        blocks: (n, b) float32, finite, read-only.
+        extremes: the least and the greatest element of each block.
+        replaced: how many elements were not finite.
+    """
+
+    blocks: NDArray[np.float32]
+    extremes: Range
+    replaced: int = 0
+
+
 @dataclass(frozen=True)
 class Source:
     """A tensor as its chunks are taken from it.
@@ -49,8 +64,8 @@ class Source:
     layout: Layout
     nonfinite: NonFinite = "error"
 
-    def blocks(self, chunk: Chunk) -> tuple[NDArray[np.float32], Range]:
-        """A chunk as (n, b) float32, finite, read-only; and its blocks' extremes.
+    def blocks(self, chunk: Chunk) -> Loaded:
+        """A chunk as finite blocks.
 
         Raises:
             NonFiniteError: it is not finite; the count is the chunk's.
@@ -58,12 +73,13 @@ class Source:
         blocks = chunk.blocks(self.tensor, np.dtype(np.float32))
         lo, hi = MINMAX.observe(blocks, None)
         if np.isfinite(lo).all() and np.isfinite(hi).all():  # so is all between
-            return blocks, (lo, hi)
+            return Loaded(blocks, (lo, hi))
+        count = int(np.count_nonzero(~np.isfinite(blocks)))
         if self.nonfinite == "error":
-            raise NonFiniteError(int(np.count_nonzero(~np.isfinite(blocks))), blocks.size)
+            raise NonFiniteError(count, blocks.size)
         clipped = np.nan_to_num(blocks)
         clipped.flags.writeable = False
-        return clipped, MINMAX.observe(clipped, None)
+        return Loaded(clipped, MINMAX.observe(clipped, None), count)
 
     def count_nonfinite(self, chunk: Chunk) -> int:
         """How many elements of a chunk are NaN or infinite, or become so in float32."""
@@ -103,10 +119,12 @@ class Ranges:
         blocks: by observer key, the ends of every block's range, in block order; or what the
             observer raised.
         tensor: the least and the greatest element of the tensor, if a scheme needs them.
+        seconds: by observer key, the processor time it took.
     """
 
     blocks: Mapping[Hashable, Range | Exception]
     tensor: tuple[float, float] | None = None
+    seconds: Mapping[Hashable, float] = field(default_factory=dict)
 
 
 def observe(source: Source, chunks: Sequence[Chunk], recipes: Sequence[Recipe]) -> Job[Ranges]:
@@ -122,19 +140,20 @@ def observe(source: Source, chunks: Sequence[Chunk], recipes: Sequence[Recipe]) 
         return Ranges({}, tensor_range)
     observed = {observer_key(recipe): recipe for recipe in recipes}
     ranges: dict[Hashable, Range | Exception] = {}
+    seconds: dict[Hashable, float] = {}
     for key, recipe in observed.items():
         try:
-            ranges[key] = yield from _in_pieces(source, chunks, recipe, tensor_range)
+            ranges[key], seconds[key] = yield from _in_pieces(source, chunks, recipe, tensor_range)
         except NonFiniteError:
             raise
         except Exception as error:  # one recipe's failure, not the others'
             ranges[key] = error
-    return Ranges(ranges, tensor_range)
+    return Ranges(ranges, tensor_range, seconds)
 
 
 def _ends(source: Source, chunk: Chunk) -> tuple[float, float]:
     with chunk_arithmetic():
-        _, (lo, hi) = source.blocks(chunk)
+        lo, hi = source.blocks(chunk).extremes
     return float(lo.min()), float(hi.max())
 
 
@@ -143,23 +162,25 @@ def _in_pieces(
     chunks: Sequence[Chunk],
     recipe: Recipe,
     tensor_range: tuple[float, float] | None,
-) -> Job[Range]:
+) -> Job[tuple[Range, float]]:
     """Summarize every chunk, merge the states of equal blocks in order; once for each pass."""
     observer = recipe.parts.observer
     states: dict[Hashable, State] = {}
+    seconds = 0.0
     for _ in range(observer.passes):
         stage = [
             partial(_summarize, source, chunk, recipe, tensor_range, states.get(_block_set(chunk)))
             for chunk in chunks
         ]
         summaries = yield stage
-        states = _merged(observer, chunks, summaries)
+        states = _merged(observer, chunks, [state for state, _ in summaries])
+        seconds += sum(taken for _, taken in summaries)
     n_blocks = source.layout.n_blocks
     lo, hi = np.empty((n_blocks, 1), np.float32), np.empty((n_blocks, 1), np.float32)
     for chunk in chunks:
         rows = source.layout.rows(chunk)
         lo[rows], hi[rows] = observer.range(states[_block_set(chunk)])
-    return lo, hi
+    return (lo, hi), seconds
 
 
 def _merged(
@@ -183,8 +204,10 @@ def _summarize(
     recipe: Recipe,
     tensor_range: tuple[float, float] | None,
     previous: State | None,
-) -> State:
+) -> tuple[State, float]:
     with chunk_arithmetic():
-        blocks, _ = source.blocks(chunk)
+        blocks = source.blocks(chunk).blocks
+        start = time.thread_time()
         trial = source.trial(recipe, chunk, tensor_range)
-        return recipe.parts.observer.summarize(blocks, trial, previous)
+        state = recipe.parts.observer.summarize(blocks, trial, previous)
+        return state, time.thread_time() - start

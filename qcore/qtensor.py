@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from qcore.arithmetic import chunk_arithmetic
 from qcore.blocking import Layout
 from qcore.errors import ShapeError, UsageError
+from qcore.interfaces.backend import Backend
+from qcore.loading import create, default_backend
 from qcore.packing import pack, packed_size
 from qcore.params import QuantParams
 from qcore.recipe import Recipe
@@ -53,12 +55,14 @@ class QuantizedTensor:
     def dequantize(self) -> NDArray[np.float32]:
         """x̂, float32, in the shape of the tensor."""
         quantizer = self.recipe.parts.quantizer
+        backend: Backend = create("backend", default_backend())
         codes = self.codes.reshape(self.layout.shape)
         values = np.empty(self.layout.shape, np.float32)
         for chunk in self.layout.chunks(_CHUNK, whole=quantizer.needs_whole_blocks):
             params = self.params.rows(self.layout.rows(chunk))
             with chunk_arithmetic():
-                chunk.scatter(quantizer.decode(chunk.blocks(codes, codes.dtype), params), values)
+                blocks = chunk.blocks(codes, codes.dtype)
+                chunk.scatter(backend.decode(quantizer, blocks, params), values)
         return values.reshape(self.shape)
 
     def pack(self) -> NDArray[np.uint8]:
@@ -106,17 +110,21 @@ def fitted_params(params: QuantParams, layout: Layout) -> QuantParams:
 
     def rows(name: str, array: Any, dtype: type[np.generic]) -> NDArray[Any]:
         given = np.asarray(array)
-        if given.size not in (1, n):
+        if given.size != 1 and given.shape not in ((n,), (n, 1), layout.grid):
             raise ShapeError(
                 f"{name} has shape {given.shape}, but shape {layout.shape} has {n} blocks, laid "
                 f"out as {layout.grid}; give one entry, or one a block"
             )
+        if (given != given.astype(dtype)).any() and dtype is np.int32:
+            raise UsageError(f"every {name} is a whole number of 32 bits")
         return np.broadcast_to(given.reshape(-1, 1).astype(dtype), (n, 1))
 
     scale = rows("scale", params.scale, np.float32)
     if not (np.isfinite(scale) & (scale > 0)).all():
         raise UsageError("every scale is a positive finite float32 number")
     zero_point, offset = params.zero_point, params.offset
+    if offset is not None and not np.isfinite(offset).all():
+        raise UsageError("every offset is a finite number")
     return QuantParams(
         scale,
         None if zero_point is None else rows("zero_point", zero_point, np.int32),

@@ -52,6 +52,7 @@ class Row:
             "recipe": self.recipe.to_dict(),
             "backend": self.backend,
             "metrics": _finite_or_none(self.metrics),
+            "nonfinite": self.stats.nonfinite,
             "seconds": self.seconds,
             "error": self.error,
         }

@@ -171,7 +171,8 @@ METRIC_KEYS = [
     "sqnr_db", "mse", "rmse", "rel_l2", "nsr", "cosine", "max_abs", "bits_per_weight",
 ]  # fmt: skip
 RESULT_KEYS = [
-    "tensor", "source", "shape", "dtype", "recipe", "backend", "metrics", "seconds", "error",
+    "tensor", "source", "shape", "dtype", "recipe", "backend", "metrics", "nonfinite", "seconds",
+    "error",
 ]  # fmt: skip
 
 

@@ -62,7 +62,10 @@ def compare(
         list[str] | None,
         _many("--scale-format", "float32, float16, bfloat16, pow2. (default: float32)"),
     ] = None,
-    backend: Annotated[str, typer.Option(help="What to run on.", rich_help_panel=_AXES)] = "numpy",
+    backend: Annotated[
+        str | None,
+        typer.Option(help="What to run on. (default: numpy)", rich_help_panel=_AXES),
+    ] = None,
     include: Annotated[
         str | None,
         typer.Option(

@@ -164,6 +164,10 @@ class ComparisonTable:
         if complete.tensors != comparison.tensors:
             total = f"{complete.tensors} of {total}, those on which every recipe succeeded"
         lines = [f"{total} · {complete.elements:,} elements"]
+        # Every recipe of a tensor met the same values: one of them counts.
+        replaced = sum(row.stats.nonfinite for row in comparison.rows[:: len(comparison.recipes)])
+        if replaced:
+            lines.append(f"{replaced:,} values that were not finite clipped")
         if comparison.skipped:
             rules = [f"{count} {rule}" for rule, count in comparison.skipped.items()]
             lines.append(f"left out: {', '.join(rules)}")
