@@ -117,8 +117,8 @@ def _quantize_chunk(
     given: QuantParams | None,
     codes: NDArray[Any],
 ) -> QuantParams:
+    blocks, extremes, _ = source.blocks(chunk)
     with chunk_arithmetic():
-        blocks, extremes, _ = source.blocks(chunk)
         try:
             if given is None:
                 params = fit_chunk(source, chunk, blocks, recipe, ranges, {MINMAX: extremes})

@@ -80,8 +80,8 @@ def _measure_chunk(
     tick: Callable[[int], None] | None,
 ) -> list[Outcome]:
     outcomes: list[Outcome] = []
+    blocks, extremes, replaced = source.blocks(chunk)
     with chunk_arithmetic():
-        blocks, extremes, replaced = source.blocks(chunk)
         observed: dict[Hashable, Range] = {MINMAX: extremes}
         for recipe in recipes:
             start = time.thread_time()

@@ -70,8 +70,10 @@ class Source:
         Raises:
             NonFiniteError: it is not finite; the count is the chunk's.
         """
-        blocks = chunk.blocks(self.tensor, np.dtype(np.float32))
-        lo, hi = MINMAX.observe(blocks, None)
+        # With NumPy's own buffers, in which reductions along rows are at their best.
+        with np.errstate(all="ignore"):
+            blocks = chunk.blocks(self.tensor, np.dtype(np.float32))
+            lo, hi = MINMAX.observe(blocks, None)
         if np.isfinite(lo).all() and np.isfinite(hi).all():  # so is all between
             return Loaded(blocks, (lo, hi))
         count = int(np.count_nonzero(~np.isfinite(blocks)))
@@ -152,8 +154,7 @@ def observe(source: Source, chunks: Sequence[Chunk], recipes: Sequence[Recipe]) 
 
 
 def _ends(source: Source, chunk: Chunk) -> tuple[float, float]:
-    with chunk_arithmetic():
-        lo, hi = source.blocks(chunk).extremes
+    lo, hi = source.blocks(chunk).extremes
     return float(lo.min()), float(hi.max())
 
 
@@ -205,8 +206,8 @@ def _summarize(
     tensor_range: tuple[float, float] | None,
     previous: State | None,
 ) -> tuple[State, float]:
+    blocks = source.blocks(chunk).blocks
     with chunk_arithmetic():
-        blocks = source.blocks(chunk).blocks
         start = time.thread_time()
         trial = source.trial(recipe, chunk, tensor_range)
         state = recipe.parts.observer.summarize(blocks, trial, previous)

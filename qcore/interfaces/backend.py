@@ -24,13 +24,13 @@ class Backend(Configurable, ABC):
     Whatever a backend overrides gives the same codes and values as the defaults, to the bit.
     """
 
-    chunk_elements: ClassVar[int] = 1 << 17
+    chunk_elements: ClassVar[int] = 3 << 16
     """How many elements the engine hands over at a time, unless one block is longer.
 
     They fit in a core's cache, as schemes that run as they are written go through them many times.
     """
 
-    grid_chunk_elements: ClassVar[int] = 1 << 17
+    grid_chunk_elements: ClassVar[int] = 3 << 16
     """The same for schemes that are a grid."""
 
     @abstractmethod

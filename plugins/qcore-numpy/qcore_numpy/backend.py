@@ -13,7 +13,7 @@ from qcore import Backend, ErrorStats, GridQuantizer, Quantizer, QuantParams, Ro
 from qcore_numpy.kernels import Range, kernel_for
 from qcore_numpy.sums import ErrorSums
 
-_PIECE = 1 << 18
+_PIECE = 1 << 17
 """Elements that stay in a core's cache, with a buffer as large."""
 
 _EVEN = 16
