@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import numbers
 import typing
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Any, ClassVar, Self, TypeVar, cast
@@ -111,8 +112,11 @@ def construct(cls: type[T], values: Mapping[str, Any]) -> T:
     """`cls(**values)`, with missing, unknown and mistyped fields as one-line errors."""
     fields = {f.name: f for f in _fields(cls)}
     _refuse_unknown(cls, values, fields)
+    plain: dict[str, Any] = {}  # numbers as Python's own, so that they can be written as JSON
     for name, value in values.items():
-        _check_type(cls, name, _types(cls)[name], value)
+        kind = _types(cls)[name]
+        _check_type(cls, name, kind, value)
+        plain[name] = kind(value) if kind in (int, float) else value
     for name, field in fields.items():
         if field.default is dataclasses.MISSING and name not in values:
             ordered = [f.name.upper() for f in spec_fields(cls) if not f.kw_only]
@@ -121,7 +125,7 @@ def construct(cls: type[T], values: Mapping[str, Any]) -> T:
                 f"'{cls.id}' needs '{name}'; "
                 f"{f'give {name}=' if name in cls.outside_spec else example}"
             )
-    return cls(**values)
+    return cls(**plain)
 
 
 def _refuse_unknown(cls: type[Configurable], given: Iterable[str], fields: Collection[str]) -> None:
@@ -191,7 +195,8 @@ def _check_type(cls: type[Configurable], name: str, kind: Any, value: object) ->
             text = format_value(value)
             raise SpecError(f"'{cls.id}': {name}={text} is not one of {', '.join(known)}{close}")
         return
-    if kind in (int, float) and isinstance(value, kind | int) and not isinstance(value, bool):
+    welcome: Any = numbers.Integral if kind is int else numbers.Real
+    if kind in (int, float) and isinstance(value, welcome) and not isinstance(value, bool):
         return
     if kind not in (int, float):
         return

@@ -86,9 +86,12 @@ class Backend(Configurable, ABC):
         """decode(encode(blocks)) as the quantizer is written, (n, b).
 
         Raises:
-            SchemeError: the values are not in the shape of the blocks.
+            SchemeError: the codes are no integers, or the values not in the shape of the blocks.
         """
-        values = quantizer.decode(quantizer.encode(blocks, params, rounding), params)
+        codes = quantizer.encode(blocks, params, rounding)
+        if codes.dtype.kind not in "iu":
+            raise SchemeError(f"gave codes of dtype {codes.dtype}; codes are integers")
+        values = quantizer.decode(codes, params)
         if np.shape(values) != blocks.shape:
             raise SchemeError(f"gave values of shape {np.shape(values)} for {blocks.shape} blocks")
         return values
