@@ -60,7 +60,7 @@ class NonFiniteError(QcoreError, ValueError):
         self.count = count
         self.size = size
         super().__init__(
-            f"{count} of {size} values are NaN or infinite; "
+            f"{count} of {size} values are NaN, infinite or beyond float32; "
             "clean the tensor, or pass nonfinite='clip' (--nonfinite clip)"
         )
 

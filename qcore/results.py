@@ -60,7 +60,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """One recipe over all the tensors on which every recipe succeeded.
+    """One recipe over all the tensors on which every recipe succeeded that did on any.
 
     Attributes:
         recipe: what was applied.
@@ -117,14 +117,18 @@ class Comparison:
         return [row for row in self.rows if row.error is not None]
 
     def summary(self) -> list[Summary]:
-        """One entry a recipe, in the order of `recipes`."""
+        """One entry a recipe, in the order of `recipes`.
+
+        Pooled are the tensors on which every recipe succeeded, but for recipes that failed on all.
+        """
         count = len(self.recipes)
         by_tensor = [self.rows[i : i + count] for i in range(0, len(self.rows), count)]
-        complete = [rows for rows in by_tensor if all(row.error is None for row in rows)]
+        alive = [i for i in range(count) if any(rows[i].error is None for rows in by_tensor)]
+        complete = [rows for rows in by_tensor if all(rows[i].error is None for i in alive)]
         return [
             self._pooled(
                 recipe,
-                [rows[i] for rows in complete],
+                [rows[i] for rows in complete] if i in alive else [],
                 sum(rows[i].error is not None for rows in by_tensor),
             )
             for i, recipe in enumerate(self.recipes)

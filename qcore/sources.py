@@ -177,6 +177,8 @@ def _reader_for(path: Path) -> TensorReader:
             return reader
     if path.is_file() and not os.access(path, os.R_OK):
         raise ReadError(f"'{path}' may not be read; check its permissions")
+    if path.is_dir():
+        raise ReadError(f"folder '{path}' holds no file that a reader knows")
     known = ", ".join(reader.id for reader in readers)
     raise ReadError(f"'{path}' is in no format that a reader knows; readers are {known}")
 

@@ -305,7 +305,7 @@ def test_values_that_are_not_finite_are_counted(bad: float) -> None:
     good, broken = compare({"good": normal(3, 4), "x": x}, ["symmetric"]).rows
     assert good.error is None
     assert broken.error == (
-        "'x': 2 of 12 values are NaN or infinite; "
+        "'x': 2 of 12 values are NaN, infinite or beyond float32; "
         "clean the tensor, or pass nonfinite='clip' (--nonfinite clip)"
     )
     (clipped,) = compare({"x": x}, ["symmetric"], nonfinite="clip").rows
@@ -483,3 +483,24 @@ def test_memory_layout_does_not_matter(change: Callable[[Any], Any]) -> None:
     (ours,) = compare({"x": x}, [RECIPES[1]]).rows
     (theirs,) = compare({"x": x.copy(order="C")}, [RECIPES[1]]).rows
     assert ours.metrics == theirs.metrics
+
+
+def test_a_recipe_that_fails_everywhere_does_not_empty_the_rows_of_the_others() -> None:
+    comparison = compare({"x": normal(4, 6)}, ["symmetric", "symmetric granularity=group:5"])
+    healthy, failed = comparison.summary()
+    assert (healthy.tensors, healthy.failed) == (1, 0)
+    assert math.isfinite(healthy.metrics["sqnr_db"])
+    assert (failed.tensors, failed.failed) == (0, 1)
+
+
+def test_recipes_of_one_id_but_different_classes_are_told_apart() -> None:
+    @dataclass(frozen=True)
+    class Coarse(type(qcore.create("scheme", "symmetric", bits=8))):  # type: ignore[misc]
+        """The symmetric scheme, on a scale twice as large."""
+
+        def params(self, context: Any) -> Any:
+            return qcore.QuantParams(2 * super().params(context).scale)
+
+    recipes = [qcore.Recipe(Coarse(4)), qcore.Recipe("symmetric", 4)]
+    coarse, fine = compare({"x": normal(8, 64)}, recipes).rows
+    assert fine.metrics["sqnr_db"] > coarse.metrics["sqnr_db"] + 3

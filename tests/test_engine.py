@@ -564,8 +564,8 @@ def test_values_that_are_not_finite_are_counted_over_the_whole_tensor(
     x = normal(6, 8).astype(dtype)
     x.reshape(-1)[:: 48 // count][:count] = bad
     text = (
-        f"{count} of 48 values are NaN or infinite; clean the tensor, or pass nonfinite='clip' "
-        "(--nonfinite clip)"
+        f"{count} of 48 values are NaN, infinite or beyond float32; clean the tensor, or pass "
+        "nonfinite='clip' (--nonfinite clip)"
     )
     for backend, threads in itertools.product(("numpy", chunked(5)), (1, 3)):
         with pytest.raises(qcore.NonFiniteError) as caught:

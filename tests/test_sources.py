@@ -174,7 +174,7 @@ def test_a_folder_of_shards_is_one_source(tmp_path: Path) -> None:
         ("nowhere/weight.npy", "no such file: '{path}'"),
         ("notes.txt", "'{path}' is in no format that a reader knows; readers are npy, npz, "),
         ("empty", "'{path}' is in no format that a reader knows; readers are npy, npz, "),
-        ("folder", "'{path}' is in no format that a reader knows; readers are npy, npz, "),
+        ("folder", "folder '{path}' holds no file that a reader knows"),
         ("cut.safetensors", "{path}: tensor 'w': truncated: "),
         ("cut.npy", "{path}: truncated: "),
         ("x" * 300, "{path}"),

@@ -94,14 +94,14 @@ class Fixed(Observer):
 class Mse(Observer):
     """The range with the least squared error, searched among shrinkages of the full range.
 
-    Tried are f·lo and f·hi for f = 1, 0.975, 0.95, …, 0.2, with the recipe's own scheme, rounding
+    Tried are f·lo and f·hi for f = 1, 0.975, 0.95, …, 0.025, with the recipe's own scheme, rounding
     and scale format. Of equal errors the widest range wins.
     """
 
     id: ClassVar[str] = "mse"
     passes: ClassVar[int] = 2
     needs_trial: ClassVar[bool] = True
-    shrinkages: ClassVar[tuple[float, ...]] = tuple(1 - step / 40 for step in range(33))
+    shrinkages: ClassVar[tuple[float, ...]] = tuple(1 - step / 40 for step in range(40))
 
     def summarize(
         self, blocks: NDArray[np.float32], trial: Trial | None, previous: State | None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qcore.cli.output import Format, OutputFormat, note, write
+from qcore.cli.output import Format, OutputFormat, check_output, note, write
 
 if TYPE_CHECKING:
     from qcore.results import Comparison
@@ -28,7 +28,9 @@ class NonFiniteChoice(enum.StrEnum):
 
 
 def _many(name: str, help: str, panel: str = _AXES) -> Any:
-    return typer.Option(name, help=help, rich_help_panel=panel, show_default=False, metavar="A,B,…")
+    return typer.Option(
+        name, help=help, rich_help_panel=panel, show_default=False, metavar="A,B,..."
+    )
 
 
 def compare(
@@ -52,7 +54,7 @@ def compare(
     ] = None,
     rounding: Annotated[
         list[str] | None,
-        _many("--rounding", "half-even, half-away, stochastic:1, … (default: half-even)"),
+        _many("--rounding", "half-even, half-away, stochastic:1, ... (default: half-even)"),
     ] = None,
     observer: Annotated[
         list[str] | None,
@@ -155,6 +157,8 @@ def compare(
     if not paths:
         note("no PATH given: comparing the weights of the bundled digits network")
         paths, include = [samples.path()], include or samples.WEIGHTS
+    if output is not None:
+        check_output(output, paths)
     with progress() as report:
         comparison = qcore.compare(
             paths,

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -113,29 +113,60 @@ def _as_text(value: Any) -> str:
 
 
 def _print(text: str) -> None:
+    from qcore.errors import QcoreError
+
+    if sys.stdout is None:
+        raise QcoreError("standard output is closed; write to a file with --output")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # an encoding without × or ─ still gets the rest
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader went away, as `head` does. Python must not try to flush again on its way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader went away, as `head` does.
+        _drop_output()
+    except OSError as error:
+        _drop_output()
+        raise QcoreError(f"cannot write the output: {error.strerror}") from None
+
+
+def _drop_output() -> None:
+    """Send what is still buffered nowhere, so that Python does not try again on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def check_output(file: Path, inputs: Iterable[Path]) -> None:
+    """Refuse, before any work is done, a file that cannot or must not be written.
+
+    Raises:
+        UsageError: it is one of the inputs or in one of them, a folder, or in no folder.
+    """
+    from qcore.errors import UsageError
+
+    target = file.resolve()
+    for path in map(Path.resolve, inputs):
+        if target == path or path in target.parents:
+            raise UsageError(f"--output '{file}' would write over the input; name another file")
+    if file.is_dir():
+        raise UsageError(f"--output '{file}' is a folder; name a file in it")
+    if not file.parent.is_dir():
+        raise UsageError(f"--output '{file}': there is no folder '{file.parent}'")
 
 
 def _replace(file: Path, text: str) -> None:
+    """Write a file so that it is the old one or the new one, never half of it."""
     from qcore.errors import UsageError
 
-    file = file.resolve()
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    target = file.resolve()
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         if file.exists() and not file.is_file():  # a pipe, a device: there is nothing to replace
             file.write_text(text, encoding="utf-8")
             return
         part.write_text(text, encoding="utf-8")
-        if file.exists():
-            shutil.copymode(file, part)
-        part.replace(file)
+        if target.exists():
+            shutil.copymode(target, part)
+        part.replace(target)
     except OSError as error:
         with contextlib.suppress(OSError):
             part.unlink()

@@ -159,7 +159,7 @@ class ComparisonTable:
         comparison = self._comparison
         facts = [f"{column.head} {column.cell(self._entries[0])}" for column in same]
         facts.append(f"backend {comparison.backend}")
-        complete = comparison.summary()[0]
+        complete = max(comparison.summary(), key=lambda summary: summary.tensors)
         total = f"{comparison.tensors} tensor{'s' * (comparison.tensors != 1)}"
         if complete.tensors != comparison.tensors:
             total = f"{complete.tensors} of {total}, those on which every recipe succeeded"
@@ -167,7 +167,7 @@ class ComparisonTable:
         # Every recipe of a tensor met the same values: one of them counts.
         replaced = sum(row.stats.nonfinite for row in comparison.rows[:: len(comparison.recipes)])
         if replaced:
-            lines.append(f"{replaced:,} values that were not finite clipped")
+            lines.append(f"{replaced:,} not finite: taken as 0 or ±3.4e38, and measured so")
         if comparison.skipped:
             rules = [f"{count} {rule}" for rule, count in comparison.skipped.items()]
             lines.append(f"left out: {', '.join(rules)}")
