@@ -69,6 +69,8 @@ def run_command(arguments: Sequence[str]) -> int:
             return _complain(f"{message} (see qcore --help)", WRONG_USAGE) if message else 0
         if isinstance(error, QcoreError):
             return _complain(str(error), WRONG_USAGE if isinstance(error, UsageError) else FAILED)
+        if isinstance(error, OSError) and error.strerror:
+            return _complain(f"cannot write the output: {error.strerror}", FAILED)
         kind = type(error).__name__
         return _complain(f"{kind}: {error} (QCORE_DEBUG=1 shows where)", FAILED)
     if status == INTERRUPTED:  # typer catches the first Ctrl-C itself

@@ -11,44 +11,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 from rich.cells import cell_len
 
 import qcore
-from qcore.cli.main import run_command
 
-
-class Result(NamedTuple):
-    """What a command did."""
-
-    status: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Result]
+Command = Callable[..., tuple[int, str, str]]
 SAMPLE_NOTE = "no PATH given: comparing the weights of the bundled digits network"
 METRICS = [
     "sqnr_db", "mse", "rmse", "rel_l2", "nsr", "cosine", "max_abs", "bits_per_weight",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Runs a command line in this process."""
-    monkeypatch.setenv("COLUMNS", "80")
-    for name in ("QCORE_DEBUG", "QCORE_PLUGINS", "FORCE_COLOR", "NO_COLOR"):
-        monkeypatch.setenv(name, "")  # so that it is put back, whatever the command does
-        monkeypatch.delenv(name)
-
-    def runner(*arguments: object) -> Result:
-        status = run_command([str(argument) for argument in arguments])
-        return Result(status, *capsys.readouterr())
-
-    return runner
 
 
 def command(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -89,15 +64,16 @@ def caption(table: str) -> str:
     return " ".join(" ".join(lines[lines.index(lines[0]) + 2 + len(body(table)) :]).split())
 
 
-def assert_one_line(result: Result, status: int, *parts: object) -> None:
-    assert result.out == ""
-    assert result.err.startswith("qcore: ")
-    assert result.err.count("\n") == 1, result.err
-    assert result.err.endswith("\n")
-    assert "Traceback" not in result.err
+def assert_one_line(result: tuple[int, str, str], status: int, *parts: object) -> None:
+    found, out, err = result
+    assert out == ""
+    assert err.startswith("qcore: ")
+    assert err.count("\n") == 1, err
+    assert err.endswith("\n")
+    assert "Traceback" not in err
     for part in parts:
-        assert str(part) in result.err
-    assert result.status == status
+        assert str(part) in err
+    assert found == status
 
 
 # Data
@@ -346,9 +322,13 @@ def test_values_that_are_not_finite_fail_or_are_clipped(run: Command, tmp_path: 
     path = tmp_path / "x.npy"
     np.save(path, np.array([[1.0, np.nan, np.inf]]))
     assert_one_line(
-        run("compare", path), 1, path, "2 of 3 values are NaN or infinite", "--nonfinite clip"
+        run("compare", path),
+        1,
+        path,
+        "2 of 3 values are NaN, infinite or beyond float32",
+        "--nonfinite clip",
     )
-    assert run("compare", path, "--nonfinite", "clip").status == 0
+    assert run("compare", path, "--nonfinite", "clip")[0] == 0
 
 
 # Failures
@@ -372,7 +352,7 @@ def test_a_tensor_that_fails_leaves_the_others(run: Command, file: Path, tmp_pat
     status, out, err = run("compare", file, broken, "--scheme", "symmetric", "--bits", "8,4")
     assert status == 3
     assert err.count("\n") == 1, "the same error of two recipes is one line"
-    assert "'broken': 4 of 4 values are NaN or infinite" in err
+    assert "'broken': 4 of 4 values are NaN, infinite or beyond float32" in err
     assert "2 of 3 tensors, those on which every recipe succeeded" in caption(out)
     status, out, _ = run("compare", file, broken, "--format", "json")
     assert status == 3
@@ -431,7 +411,7 @@ def wrong(tmp_path: Path, file: Path) -> dict[str, Path]:
     [
         ("missing", 1, ["no such file", "did you mean 'model.npy'?"]),
         ("notes.txt", 1, ["is in no format that a reader knows; readers are npy, npz"]),
-        ("folder", 1, ["is in no format that a reader knows"]),
+        ("folder", 1, ["holds no file that a reader knows"]),
         ("empty.npy", 1, ["truncated", "copy it again"]),
         ("cut.safetensors", 1, ["tensor 'w'", "truncated", "download it again"]),
         ("object.npy", 1, ["holds Python objects", "save it as numbers"]),
@@ -536,11 +516,11 @@ def test_output_goes_to_a_file_and_is_what_the_screen_would_show(
     target.write_text("old")
     arguments = ["compare", file, "--scheme", "symmetric,pot", "--format", format]
     written = run(*arguments, "--output", target)
-    assert written == Result(0, "", "")
+    assert written == (0, "", "")
     assert [path.name for path in target.parent.iterdir()] == ["table.txt"]
     text = target.read_text(encoding="utf-8")
     assert "\x1b" not in text
-    shown = run(*arguments).out
+    shown = run(*arguments)[1]
 
     def timeless(text: str) -> str:
         return re.sub(r"[\d.]+ +m?s$|[\d.e-]+(?=,?$)|[\d.e-]+(?= \|$)|─+", "", text, flags=re.M)
@@ -560,8 +540,19 @@ def test_output_that_cannot_be_written_is_one_line_and_leaves_nothing(
     target = wrong["folder"].parent / where
     before = sorted(wrong["folder"].parent.rglob("*"))
     result = run("compare", wrong["model.npy"], "--output", target, "--format", "json")
-    assert_one_line(result, 2, f"cannot write '{target}': ")
+    assert_one_line(result, 2, f"--output '{target}'", "folder")
     assert sorted(wrong["folder"].parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize("output", ["model.npy", "folder/../model.npy"])
+def test_output_never_goes_over_the_input(
+    run: Command, wrong: dict[str, Path], output: str
+) -> None:
+    model = wrong["model.npy"]
+    before = model.read_bytes()
+    result = run("compare", model, "--output", model.parent / output)
+    assert_one_line(result, 2, "would write over the input; name another file")
+    assert model.read_bytes() == before
 
 
 def test_output_keeps_what_was_there_when_the_comparison_fails(

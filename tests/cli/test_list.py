@@ -11,26 +11,10 @@ import pytest
 from rich.cells import cell_len
 
 import qcore
-from qcore.cli.main import run_command
 from qcore.loading import plugins
 from qcore.registry import KINDS
 
 Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Runs a command line in this process."""
-    monkeypatch.setenv("COLUMNS", "80")
-    for name in ("QCORE_DEBUG", "QCORE_PLUGINS", "FORCE_COLOR"):
-        monkeypatch.setenv(name, "")  # so that it is put back, whatever the command does
-        monkeypatch.delenv(name)
-
-    def runner(*arguments: str) -> tuple[int, str, str]:
-        status = run_command(arguments)
-        return (status, *capsys.readouterr())
-
-    return runner
 
 
 def test_every_registered_class_is_listed_with_its_plugin(run: Command) -> None:

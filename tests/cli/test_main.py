@@ -15,7 +15,6 @@ import pytest
 
 import qcore
 from qcore.cli import main as main_module
-from qcore.cli.main import run_command
 
 Command = Callable[..., tuple[int, str, str]]
 COMMANDS = {
@@ -30,18 +29,8 @@ COMMANDS = {
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Runs a command line in this process."""
-    monkeypatch.setenv("COLUMNS", "120")
-    for name in ("QCORE_DEBUG", "QCORE_PLUGINS", "FORCE_COLOR"):
-        monkeypatch.setenv(name, "")  # so that it is put back, whatever the command does
-        monkeypatch.delenv(name)
-
-    def runner(*arguments: str) -> tuple[int, str, str]:
-        status = run_command(arguments)
-        return (status, *capsys.readouterr())
-
-    return runner
+def width() -> int:
+    return 120
 
 
 def plain(text: str) -> str:

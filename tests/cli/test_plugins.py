@@ -11,25 +11,9 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from qcore.cli.main import run_command
 from qcore.loading import OWN
 
 Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Runs a command line in this process."""
-    monkeypatch.setenv("COLUMNS", "80")
-    for name in ("QCORE_DEBUG", "QCORE_PLUGINS", "FORCE_COLOR"):
-        monkeypatch.setenv(name, "")  # so that it is put back, whatever the command does
-        monkeypatch.delenv(name)
-
-    def runner(*arguments: str) -> tuple[int, str, str]:
-        status = run_command(arguments)
-        return (status, *capsys.readouterr())
-
-    return runner
 
 
 @pytest.fixture

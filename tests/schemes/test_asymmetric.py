@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,10 +11,9 @@ import qcore
 
 X = [0.21535037, 1.2962357, -1.0161772]
 TINY = 2.0**-126
-LARGEST = float(np.finfo(np.float32).max)
 BITS = [2, 3, 4, 5, 6, 7, 8, 12, 16]
 OUTSIDE = "asymmetric:include_zero=false"
-SPECS = ["asymmetric", "asymmetric:signed=false", OUTSIDE, f"{OUTSIDE}:signed=false"]
+SPECS = ["asymmetric", "asymmetric:signed=false"]
 
 
 def quantize(
@@ -60,20 +57,11 @@ def test_unsigned_codes_are_128_higher() -> None:
 # --- grid and params -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("bits", BITS)
-@pytest.mark.parametrize("spec", SPECS)
-def test_there_are_2_to_the_bits_codes(bits: int, spec: str) -> None:
-    low = 0 if "signed=false" in spec else -(1 << (bits - 1))
-    scheme = qcore.create("scheme", spec, bits=bits)
-    assert scheme.code_range == (low, low + (1 << bits) - 1)
-    assert scheme.code_bits == bits
-
-
 FLOATS = st.floats(-(2.0**60), 2.0**60, width=32)
 
 
 @pytest.mark.parametrize("bits", BITS)
-@pytest.mark.parametrize("spec", SPECS[:2])
+@pytest.mark.parametrize("spec", SPECS)
 @settings(deadline=None, max_examples=40)
 @given(st.lists(FLOATS, min_size=1, max_size=20))
 def test_scale_zero_point_and_codes_follow_the_formulas(
@@ -96,7 +84,7 @@ def test_scale_zero_point_and_codes_follow_the_formulas(
 
 
 @pytest.mark.parametrize("bits", BITS)
-@pytest.mark.parametrize("spec", SPECS[:2])
+@pytest.mark.parametrize("spec", SPECS)
 @settings(deadline=None, max_examples=40)
 @given(
     st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=20)
@@ -232,84 +220,3 @@ def test_a_zero_point_of_2_to_the_20_is_the_last(lo: float, fits: bool) -> None:
     else:
         with pytest.raises(qcore.RangeError, match=r"^zero point -1048577 is beyond ±2\^20"):
             quantize(x, 8, f"{OUTSIDE}:signed=false")
-
-
-# --- edges ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("spec", SPECS)
-@pytest.mark.parametrize("scale_format", ["float32", "float16", "bfloat16", "pow2"])
-def test_an_all_zero_block_has_scale_one_and_codes_zero(spec: str, scale_format: str) -> None:
-    x = np.array([[0, 0, -0.0], [1, -2, 3]], np.float32)
-    q = quantize(x, 8, spec, granularity="channel:0", scale_format=scale_format)
-    assert q.scale[0] == 1
-    assert zero_points(q)[0] == 0
-    assert q.codes[0].tolist() == [0, 0, 0]
-    assert q.dequantize()[0].tolist() == [0, 0, 0]
-
-
-@settings(deadline=None, max_examples=300)
-@given(
-    st.floats(2.0**-110, LARGEST, width=32),
-    st.booleans(),
-    st.sampled_from(BITS),
-    st.sampled_from(SPECS),
-)
-def test_a_constant_block_is_exact_to_one_ulp(
-    value: float, negative: bool, bits: int, spec: str
-) -> None:
-    x = np.full(4, -value if negative else value, np.float32)
-    values = quantize(x, bits, spec).dequantize()
-    assert (np.abs(values.astype(np.float64) - x) <= ulp(value)).all()
-
-
-@pytest.mark.parametrize("bits", BITS)
-@pytest.mark.parametrize("spec", SPECS)
-@pytest.mark.parametrize("top", [3e38, LARGEST])
-def test_a_range_wider_than_float32_stays_finite(bits: int, spec: str, top: float) -> None:
-    x = np.array([-top, top, 0, top / 3, -1.0, 1e30], np.float32)
-    q = quantize(x, bits, spec)
-    step = 2 * float(x[1]) / ((1 << bits) - 1)
-    assert q.scale.item() == pytest.approx(step, rel=1e-6)
-    values = q.dequantize()
-    assert np.isfinite(values).all()
-    error = np.abs(values.astype(np.float64) - x)
-    assert error.max() <= step / 2 + 2 * ulp(float(x[1]))
-
-
-@pytest.mark.parametrize("spec", SPECS)
-def test_subnormal_numbers_are_quantized_with_the_smallest_scale(spec: str) -> None:
-    x = np.array([1e-45, 0, 3e-41, -2e-40], np.float32)
-    q = quantize(x, 8, spec)
-    assert q.scale.tolist() == [TINY]
-    assert np.abs(q.dequantize().astype(np.float64) - x).max() <= TINY / 2
-
-
-@pytest.mark.parametrize("bits", [-1, 0, 1, 17])
-def test_asymmetric_has_2_to_16_bits(bits: int) -> None:
-    with pytest.raises(qcore.UsageError) as caught:
-        qcore.create("scheme", "asymmetric", bits=bits)
-    assert str(caught.value) == f"'asymmetric' has 2 to 16 bits, not {bits}"
-
-
-# --- as text -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("written", "normal"),
-    [
-        ("asymmetric", "asymmetric"),
-        ("asymmetric:include_zero=true", "asymmetric"),
-        (OUTSIDE, OUTSIDE),
-        (f"{OUTSIDE}:signed=false", "asymmetric:signed=false:include_zero=false"),
-    ],
-)
-def test_options_are_written_as_they_are_read(written: str, normal: str) -> None:
-    scheme = qcore.create("scheme", written, bits=5)
-    assert str(scheme) == normal
-    assert qcore.create("scheme", normal, bits=5) == scheme
-    assert type(scheme).from_config(json.loads(json.dumps(scheme.config()))) == scheme
-    recipe = qcore.Recipe(written, 5)
-    assert str(recipe) == f"{normal} bits=5"
-    assert qcore.Recipe.parse(str(recipe)) == recipe
-    assert qcore.Recipe("asymmetric", 5, options=recipe.options) == recipe

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from decimal import Decimal, localcontext
 
 import numpy as np
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 
 import qcore
 
-TINY = 2.0**-126
 LARGEST = float(np.finfo(np.float32).max)
 BITS = range(2, 9)
 SPECS = ["pot", "pot:signed=false", "pot:domain=linear", "pot:signed=false:domain=linear"]
@@ -135,16 +133,6 @@ def test_more_bits_than_five_buy_little() -> None:
     assert sqnr[-1] - sqnr[1] < 0.1
 
 
-@pytest.mark.parametrize("spec", ["pot:signed=false", "pot:signed=false:domain=linear"])
-def test_unsigned_takes_negative_values_to_zero(spec: str) -> None:
-    q = quantize(np.array([-3, -0.1, 0, 2], np.float32), 4, spec)
-    assert q.scale.tolist() == [2]
-    assert q.codes.tolist() == [0, 0, 0, 15]
-    all_negative = quantize(np.array([-3, -0.1], np.float32), 4, spec)
-    assert all_negative.scale.tolist() == [1]
-    assert all_negative.codes.tolist() == [0, 0]
-
-
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("bits", BITS)
 def test_the_scale_is_the_largest_magnitude(bits: int, spec: str) -> None:
@@ -156,16 +144,6 @@ def test_the_scale_is_the_largest_magnitude(bits: int, spec: str) -> None:
 
 
 # --- edges ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("spec", SPECS)
-@pytest.mark.parametrize("scale_format", ["float32", "float16", "bfloat16", "pow2"])
-def test_an_all_zero_block_has_scale_one_and_codes_zero(spec: str, scale_format: str) -> None:
-    x = np.array([[0, 0, -0.0], [1, -2, 3]], np.float32)
-    q = quantize(x, 8, spec, granularity="channel:0", scale_format=scale_format)
-    assert q.scale[0] == 1
-    assert q.codes[0].tolist() == [0, 0, 0]
-    assert q.dequantize()[0].tolist() == [0, 0, 0]
 
 
 @settings(deadline=None)
@@ -183,67 +161,9 @@ def test_a_constant_block_is_exact(value: float, negative: bool, bits: int, spec
 
 
 @pytest.mark.parametrize("spec", SPECS)
-@pytest.mark.parametrize("bits", BITS)
-@pytest.mark.parametrize("top", [3e38, LARGEST])
-def test_the_ends_of_float32_stay_finite(top: float, bits: int, spec: str) -> None:
-    x = np.array([-top, top, 0, top / 3, 1.0, 1e-45], np.float32)
-    q = quantize(x, bits, spec)
-    values = q.dequantize()
-    assert np.isfinite(values).all()
-    assert values[1] == x[1]
-    assert values[0] == (0 if "signed=false" in spec else x[0])
-
-
-@pytest.mark.parametrize("spec", SPECS)
-def test_a_scale_is_never_subnormal(spec: str) -> None:
-    x = np.array([1e-45, 0, 3e-41, 2e-40], np.float32)
-    q = quantize(x, 4, spec)
-    assert q.scale.tolist() == [TINY]
-    assert np.abs(q.dequantize().astype(np.float64) - x).max() <= TINY / 2
-
-
-@pytest.mark.parametrize("spec", SPECS)
 def test_decoding_below_float32_gives_zero_without_a_warning(spec: str) -> None:
     x = np.array([1e-30, 1e-33, 1e-45, 0], np.float32)
     values = quantize(x, 8, spec).dequantize()
     assert np.isfinite(values).all()
     assert values[0] == x[0]
     assert values[3] == 0
-
-
-@pytest.mark.parametrize("bits", [-1, 0, 1, 9, 16])
-def test_pot_has_2_to_8_bits(bits: int) -> None:
-    with pytest.raises(qcore.UsageError) as caught:
-        qcore.create("scheme", "pot", bits=bits)
-    assert str(caught.value) == f"'pot' has 2 to 8 bits, not {bits}"
-
-
-# --- as text -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("written", "normal"),
-    [
-        ("pot", "pot"),
-        ("pot:domain=log", "pot"),
-        ("pot:domain=linear", "pot:domain=linear"),
-        ("pot:domain=linear:signed=false", "pot:signed=false:domain=linear"),
-    ],
-)
-def test_options_are_written_as_they_are_read(written: str, normal: str) -> None:
-    scheme = qcore.create("scheme", written, bits=5)
-    assert str(scheme) == normal
-    assert qcore.create("scheme", normal, bits=5) == scheme
-    assert type(scheme).from_config(json.loads(json.dumps(scheme.config()))) == scheme
-    recipe = qcore.Recipe(written, 5)
-    assert str(recipe) == f"{normal} bits=5"
-    assert qcore.Recipe.parse(str(recipe)) == recipe
-    assert qcore.Recipe("pot", 5, options=recipe.options) == recipe
-
-
-def test_a_wrong_domain_names_the_right_ones() -> None:
-    with pytest.raises(qcore.SpecError) as caught:
-        qcore.create("scheme", "pot:domain=line", bits=8)
-    assert str(caught.value) == (
-        "'pot': domain=line is not one of log, linear, did you mean 'linear'?"
-    )

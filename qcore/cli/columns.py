@@ -1,0 +1,110 @@
+"""Columns, and tables of them that fit the screen."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+_NAME = 16
+"""A name or a text takes at least so many columns."""
+
+
+class Kind(enum.Enum):
+    """How a column is set: numbers flush right; names and text on several lines where they must."""
+
+    number = "number"
+    word = "word"
+    dotted = "name"
+    text = "text"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        head: its heading.
+        cell: what it says of an entry.
+        kind: how it is set.
+        drop: where there is no room, the column with the highest goes first; 0 stays.
+    """
+
+    head: str
+    cell: Callable[[Any], str]
+    kind: Kind = Kind.word
+    drop: int = 0
+
+    def least_width(self, entries: Sequence[Any]) -> int:
+        """The narrowest that it can be set in."""
+        widest = max(len(text) for text in (self.head, *(self.cell(entry) for entry in entries)))
+        return widest if self.kind in (Kind.number, Kind.word) else min(_NAME, widest)
+
+
+class Fitted:
+    """A table with its caption; columns go, and the caption says so, where there is no room."""
+
+    def __init__(self, columns: Sequence[Column], entries: Sequence[Any], caption: str) -> None:
+        self._columns = columns
+        self._entries = entries
+        self._caption = caption
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        kept, dropped = list(self._columns), []
+        while self._width(kept) > options.max_width and any(column.drop for column in kept):
+            dropped.append(max(kept, key=lambda column: column.drop))
+            kept.remove(dropped[-1])
+        yield table(kept, self._entries)
+        caption = self._caption
+        if dropped:
+            caption += (
+                f"\nno room for {', '.join(c.head for c in dropped)}; a wider screen has them"
+            )
+        yield Text(caption, style="dim")
+
+    def _width(self, columns: Sequence[Column]) -> int:
+        return sum(column.least_width(self._entries) + 2 for column in columns) - 2
+
+
+def table(columns: Sequence[Column], entries: Sequence[Any]) -> Table:
+    """A table of entries, a row each."""
+    drawn = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, header_style="bold")
+    for column in columns:
+        number = column.kind is Kind.number
+        drawn.add_column(
+            column.head,
+            justify="right" if number else "left",
+            no_wrap=number,
+            min_width=column.least_width(entries) if column.kind is not Kind.word else None,
+            overflow="fold",
+        )
+    for entry in entries:
+        cells = ((column.kind, column.cell(entry)) for column in columns)
+        drawn.add_row(*(_Name(c) if kind is Kind.dotted else Text(c) for kind, c in cells))
+    return drawn
+
+
+class _Name:
+    """A dotted name, on several lines where there is no room for it on one."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(min(_NAME, len(self._name)), len(self._name))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = [""]
+        for part in re.findall(r"[^./_]*[./_]?", self._name):
+            if lines[-1] and len(lines[-1] + part) > options.max_width:
+                lines.append("")
+            lines[-1] += part
+        yield Text("\n".join(lines), overflow="fold")
