@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     from qcore.interfaces.metric import Metric as Metric
     from qcore.interfaces.observer import Observer as Observer
     from qcore.interfaces.observer import Trial as Trial
+    from qcore.interfaces.products import AffineRows as AffineRows
+    from qcore.interfaces.products import Epilogue as Epilogue
+    from qcore.interfaces.products import PreparedMatrix as PreparedMatrix
+    from qcore.interfaces.products import PreparedWeights as PreparedWeights
+    from qcore.interfaces.products import Requantize as Requantize
     from qcore.interfaces.quantizer import FitContext as FitContext
     from qcore.interfaces.quantizer import Quantizer as Quantizer
     from qcore.interfaces.quantizer import check_bits as check_bits
@@ -46,6 +51,8 @@ if TYPE_CHECKING:
     from qcore.interfaces.rounding import Gap as Gap
     from qcore.interfaces.rounding import RoundingPolicy as RoundingPolicy
     from qcore.interfaces.scale_format import ScaleFormat as ScaleFormat
+    from qcore.layers import Linear as Linear
+    from qcore.layers import linear as linear
     from qcore.loading import create as create
     from qcore.loading import ids as ids
     from qcore.packing import pack as pack
@@ -83,10 +90,18 @@ _HOMES = {
     "qcore.interfaces.grid_quantizer": ["GridQuantizer"],
     "qcore.interfaces.metric": ["Metric"],
     "qcore.interfaces.observer": ["Observer", "Trial"],
+    "qcore.interfaces.products": [
+        "AffineRows",
+        "Epilogue",
+        "PreparedMatrix",
+        "PreparedWeights",
+        "Requantize",
+    ],
     "qcore.interfaces.quantizer": ["FitContext", "Quantizer", "check_bits", "even_step"],
     "qcore.interfaces.reader": ["TensorInfo", "TensorReader"],
     "qcore.interfaces.rounding": ["Gap", "RoundingPolicy"],
     "qcore.interfaces.scale_format": ["ScaleFormat"],
+    "qcore.layers": ["Linear", "linear"],
     "qcore.loading": ["create", "ids"],
     "qcore.packing": ["pack", "unpack"],
     "qcore.params": ["QuantParams"],

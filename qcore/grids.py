@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -72,10 +73,30 @@ class Grid(ABC):
         """The units, ascending, normalised so that the largest magnitude is 1."""
         return self.units / self.largest
 
+    @property
+    def step(self) -> float:
+        """The largest number that every unit is a whole multiple of."""
+        # Floats are whole numbers over a power of two: their common divisor is exact.
+        ratios = [float(unit).as_integer_ratio() for unit in self.units]
+        common = max(denominator for _, denominator in ratios)
+        whole = [numerator * (common // denominator) for numerator, denominator in ratios]
+        return math.gcd(*whole) / common
+
+    def multiples(self) -> NDArray[np.int64] | None:
+        """The units over `step`, where 16 bits hold them, with a sign or without; else None."""
+        with np.errstate(over="ignore"):
+            whole = self.units / self.step
+        if whole[0] < -(1 << 15) or whole[-1] >= 1 << (15 if whole[0] < 0 else 16):
+            return None
+        return whole.astype(np.int64)
+
     def as_int8(self) -> NDArray[np.int8] | None:
-        """The units as int8, where they are integers that fit; otherwise None."""
-        whole = np.rint(self.units)
-        if (whole != self.units).any() or whole[0] < -128 or whole[-1] > 127:
+        """The units over `step` as int8, where they fit; otherwise None.
+
+        A scheme that has them multiplies on an ordinary int8 GEMM, whatever its levels.
+        """
+        whole = self.multiples()
+        if whole is None or whole[0] < -128 or whole[-1] > 127:
             return None
         return whole.astype(np.int8)
 
@@ -102,6 +123,10 @@ class IntegerGrid(Grid):
     @property
     def largest(self) -> float:
         return float(max(-self.qmin, self.qmax))
+
+    @property
+    def step(self) -> float:
+        return 1.0
 
     def encode(
         self, t: NDArray[np.float32], zero_point: NDArray[np.int32] | None, rounding: RoundingPolicy

@@ -27,6 +27,8 @@ OWN = (
     "qcore-pot",
     "qcore-apot",
     "qcore-numpy",
+    "qcore-int8",
+    "qcore-cupy",
 )
 """The distributions that come with qcore: they go before all others, in this order."""
 
@@ -194,8 +196,13 @@ def create(kind: str, spec: str | Configurable, /, **fields: Any) -> Any:
 
 
 def default_backend() -> str:
-    """What runs where nothing else is asked for: `numpy`, or `reference` where that is all."""
+    """What quantizes where nothing else is asked for: `numpy`, or `reference` where that is all."""
     return "numpy" if "numpy" in ids("backend") else "reference"
+
+
+def default_product_backend() -> str:
+    """What multiplies integer matrices: `int8-blas`, or `reference` where that is all."""
+    return "int8-blas" if "int8-blas" in ids("backend") else "reference"
 
 
 def ids(kind: str) -> list[str]:

@@ -130,16 +130,21 @@ def test_an_integer_grid_needs_two_codes(qmin: int, qmax: int) -> None:
         (IntegerGrid(-129, 0), False),
         (LevelGrid([-128, 0, 5, 127]), True),
         (LevelGrid([0, 1, 128]), False),
-        (LevelGrid([0, 0.5, 1]), False),
+        (LevelGrid([0, 0.5, 1]), True),
+        (LevelGrid([-3.5, 0, 0.25, 7]), True),
+        (LevelGrid([0, 2.0**-1074, 1]), False),
         (LevelGrid(NF4), False),
     ],
 )
-def test_units_are_int8_where_they_are_integers_that_fit(grid: qcore.Grid, fits: bool) -> None:
+def test_units_are_int8_where_they_are_multiples_of_one_step_that_fit(
+    grid: qcore.Grid, fits: bool
+) -> None:
     units = grid.as_int8()
     assert (units is not None) == fits
     if units is not None:
         assert units.dtype == np.int8
-        np.testing.assert_array_equal(units, grid.units)
+        np.testing.assert_array_equal(units * grid.step, grid.units)
+        assert np.gcd.reduce(units) == 1
 
 
 # --- levels --------------------------------------------------------------------------------------
