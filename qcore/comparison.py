@@ -5,22 +5,22 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from qcore.blocking import Layout, float_tensor
+from qcore.case import FLOAT, ActivationRecipe, Case
 from qcore.engine import usable_backend
 from qcore.error_stats import ErrorStats
-from qcore.errors import QcoreError, ReadError, UsageError
-from qcore.fitting import Cut, as_own
+from qcore.errors import ReadError, UsageError
 from qcore.interfaces.backend import Backend
 from qcore.interfaces.metric import Metric
-from qcore.loading import create
-from qcore.measuring import Measurement, Outcome, measure
-from qcore.observing import NonFinite, Source, check_nonfinite
+from qcore.loading import create, default_product_backend
+from qcore.measuring import Measurement
+from qcore.observing import NonFinite, check_nonfinite
+from qcore.outputs import Activations
 from qcore.recipe import Recipe
 from qcore.results import Comparison, Row, evaluate
-from qcore.scheduling import Job, run_all
+from qcore.scheduling import run_all
 from qcore.sources import (
     Selection,
     TensorRef,
@@ -28,6 +28,10 @@ from qcore.sources import (
     from_arrays,
     from_paths,
 )
+from qcore.tensor_job import Found, LayerTask, Task, measure_tensor
+
+OUTPUT_METRICS = ("output_sqnr_db", "output_rel_l2")
+"""The metrics that a comparison with activations has beside them."""
 
 STANDARD_METRICS = (
     "sqnr_db",
@@ -46,6 +50,8 @@ def compare(
     source: Mapping[str, Any] | str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     recipes: Iterable[Recipe | str] | Recipe | str,
     *,
+    activations: Any = None,
+    activation_recipes: Iterable[Recipe | str] | Recipe | str = (FLOAT,),
     metrics: Iterable[str] | str = (),
     include: str | None = None,
     exclude: str | None = None,
@@ -61,6 +67,13 @@ def compare(
     Args:
         source: arrays by name, or a file or folder, or several.
         recipes: recipes, or their text; or a single one.
+        activations: what the layers receive, so that the error of their outputs is measured too:
+            arrays by name, files, or `synthetic:normal`. The weight `fc1.weight`, (N, K), goes with
+            `fc1.input`, (…, K); a weight that nothing is named after goes with the only tensor that
+            has K columns, if there is but one. Such a weight is then held in memory, its codes and
+            a float32 copy.
+        activation_recipes: recipes for the activations, each combined with each of `recipes`;
+            `float` leaves them as they are.
         metrics: ids of metrics beside the standard ones; or a single one.
         include: a regular expression that a tensor's name must match somewhere.
         exclude: one that it must not.
@@ -72,19 +85,17 @@ def compare(
         progress: called with (elements × recipes done, in all), from any thread.
 
     Returns:
-        A row for each tensor and recipe; a tensor that fails has its error there.
+        A row for each tensor and case; a tensor that fails has its error there.
 
     Raises:
         UsageError: there is nothing to compare, or an option is wrong.
         ReadError: no file could be opened.
         UnavailableError: the backend cannot run here.
     """
-    several = [recipes] if isinstance(recipes, str | Recipe) else recipes
-    chosen = [Recipe.parse(r) if isinstance(r, str) else r for r in several]
-    if not chosen:
-        raise UsageError("give at least one recipe")
+    chosen = _recipes(recipes)
+    layers = None if activations is None else _layers(activations, activation_recipes, backend)
     check_nonfinite(nonfinite)
-    measured = _metrics(metrics)
+    measured = _metrics(metrics, outputs=layers is not None)
     engine = usable_backend(backend)
     refs, unreadable, fewest = _references(source)
     least = fewest if min_ndim is None else min_ndim
@@ -95,16 +106,30 @@ def compare(
     if not kept:
         causes = ", ".join(f"{count} {rule}" for rule, count in skipped.items()) or "no tensors"
         raise UsageError("; ".join([f"nothing to compare: {causes}", *selection.ways_out(refs)]))
-    sums = frozenset[str]().union(*(metric.needs for metric in measured)) | {"e2"}
+    if layers is not None and not any(layers.activations.find(ref) for ref in kept):
+        raise UsageError(
+            f"the activations fit none of the {len(kept)} tensors; the input of 'fc1.weight', "
+            "(N, K), is 'fc1.input', (…, K)"
+        )
+    sums = frozenset[str]().union(*(m.needs for m in measured if m.scope == "tensor")) | {"e2"}
     total = sum(math.prod(ref.shape) for ref in kept) * len(chosen)
     tick = None if progress is None else _Ticker(total, progress)
-    jobs = (_measure_tensor(ref, chosen, engine, sums, nonfinite, integers, tick) for ref in kept)
+    task = Task(chosen, engine, sums, nonfinite, integers, tick, layers)
+    jobs = (measure_tensor(ref, task) for ref in kept)
     rows = [
-        _row(ref, recipe, engine, outcome, measured)
-        for ref, outcomes in zip(kept, run_all(jobs, threads), strict=True)
-        for recipe, outcome in zip(chosen, outcomes, strict=True)
+        _row(ref, case, engine, found, measured)
+        for ref, every in zip(kept, run_all(jobs, threads), strict=True)
+        for case, found in zip(task.cases, every, strict=True)
     ]
-    return Comparison(rows, chosen, measured, str(engine), len(kept), skipped, unreadable)
+    return Comparison(rows, task.cases, measured, str(engine), len(kept), skipped, unreadable)
+
+
+def _recipes(given: Iterable[Recipe | str] | Recipe | str) -> list[Recipe]:
+    several = [given] if isinstance(given, str | Recipe) else given
+    recipes = [Recipe.parse(r) if isinstance(r, str) else r for r in several]
+    if not recipes:
+        raise UsageError("give at least one recipe")
+    return recipes
 
 
 def _references(source: Any) -> tuple[list[TensorRef], list[Unreadable], int]:
@@ -115,53 +140,33 @@ def _references(source: Any) -> tuple[list[TensorRef], list[Unreadable], int]:
     return *from_paths(paths), 2
 
 
-def _metrics(asked: Iterable[str] | str) -> list[Metric]:
+def _layers(
+    activations: Any, recipes: Iterable[Recipe | str] | Recipe | str, backend: str | Backend | None
+) -> LayerTask:
+    several = [recipes] if isinstance(recipes, str | Recipe) else recipes
+    chosen: list[ActivationRecipe] = [
+        FLOAT if r == FLOAT else Recipe.parse(r) if isinstance(r, str) else r for r in several
+    ]
+    if not chosen:
+        raise UsageError("give at least one recipe for the activations, or 'float'")
+    product = usable_backend(default_product_backend() if backend is None else backend)
+    return LayerTask(Activations.of(activations), chosen, product)
+
+
+def _metrics(asked: Iterable[str] | str, *, outputs: bool) -> list[Metric]:
     asked = [asked] if isinstance(asked, str) else asked
-    metrics = {m.id: m for m in (create("metric", id) for id in (*STANDARD_METRICS, *asked))}
+    standard = (*STANDARD_METRICS, *(OUTPUT_METRICS if outputs else ()))
+    metrics = {m.id: m for m in (create("metric", id) for id in (*standard, *asked))}
+    for metric in metrics.values():
+        if metric.scope == "output" and not outputs:
+            raise UsageError(f"'{metric.id}' measures a layer's output; give activations too")
     return list(metrics.values())
 
 
-def _measure_tensor(
-    ref: TensorRef,
-    recipes: Sequence[Recipe],
-    backend: Backend,
-    sums: Collection[str],
-    nonfinite: NonFinite,
-    integers: bool,
-    tick: Callable[[int], None] | None,
-) -> Job[list[Outcome]]:
-    """Read a tensor once and apply every recipe to it, those of one layout together."""
-    outcomes: dict[Recipe, Outcome] = {}
-    try:
-        (loaded,) = yield [ref.load]
-        tensor = float_tensor(loaded, ref.name, integers=integers)
-        for same in _by_cut(recipes, backend):
-            try:
-                layout = Layout.of(same[0].parts.granularity, tensor.shape)
-            except Exception as error:
-                outcomes |= {recipe: as_own(error, recipe) for recipe in same}
-                continue
-            source = Source(tensor.reshape(layout.shape), layout, nonfinite)
-            found = yield from measure(source, same, backend, sums, tick)
-            outcomes |= dict(zip(same, found, strict=True))
-    except QcoreError as error:
-        return [error] * len(recipes)
-    except Exception as error:  # the tensor's failure, not the run's
-        return [ReadError(f"{type(error).__name__}: {error}")] * len(recipes)
-    return [outcomes[recipe] for recipe in recipes]
-
-
-def _by_cut(recipes: Sequence[Recipe], backend: Backend) -> list[list[Recipe]]:
-    """Recipes that cut a tensor in the same way."""
-    groups: dict[Cut, list[Recipe]] = {}
-    for recipe in recipes:
-        groups.setdefault(Cut.of(recipe, backend), []).append(recipe)
-    return list(groups.values())
-
-
 def _row(
-    ref: TensorRef, recipe: Recipe, backend: Backend, outcome: Outcome, metrics: Sequence[Metric]
+    ref: TensorRef, case: Case, backend: Backend, found: Found, metrics: Sequence[Metric]
 ) -> Row:
+    outcome, layer = found
     if isinstance(outcome, Measurement):
         stats, seconds, error = outcome.stats, outcome.seconds, None
     else:
@@ -170,9 +175,20 @@ def _row(
         if not (ref.source and ref.source in error):  # a reader names its file itself
             error = f"{where}: {error}"
         stats, seconds = ErrorStats(), 0.0
-    values = evaluate(metrics, stats)
-    identity = (ref.name, ref.source, ref.shape, ref.dtype)
-    return Row(*identity, recipe, str(backend), values, seconds, error, stats)
+    return Row(
+        tensor=ref.name,
+        source=ref.source,
+        shape=ref.shape,
+        dtype=ref.dtype,
+        recipe=case.recipe,
+        backend=str(backend),
+        metrics=evaluate(metrics, stats, ErrorStats() if layer is None else layer.stats),
+        seconds=seconds,
+        error=error,
+        stats=stats,
+        activations=case.activations,
+        layer=layer,
+    )
 
 
 class _Ticker:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,12 +57,12 @@ class ErrorStats:
 
 
 def measure_errors(
-    x: NDArray[np.float32], values: NDArray[np.float32], sums: Collection[str]
+    x: NDArray[np.floating[Any]], values: NDArray[np.float32], sums: Collection[str]
 ) -> ErrorStats:
     """The stats of `values` as a rendering of `x`, every sum in float64: the reference.
 
     Args:
-        x: float32, any shape, finite.
+        x: float32 or float64, any shape, finite.
         values: float32, of the same shape.
         sums: which of `SUMS` to compute; `clipped` is the quantizer's to count.
     """

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from qcore.case import ActivationRecipe, Case
 from qcore.error_stats import ErrorStats
 from qcore.interfaces.metric import Metric
 from qcore.loading import plugins
+from qcore.outputs import Layer
 from qcore.recipe import Recipe
 from qcore.sources import Unreadable
 
@@ -29,6 +31,8 @@ class Row:
         seconds: processor time.
         error: why there are no metrics, in one line, or None.
         stats: the sums behind the metrics.
+        activations: what was applied to the activations; None where no layer was looked at.
+        layer: what became of the layer's output; None where it has no activations.
     """
 
     tensor: str
@@ -41,6 +45,13 @@ class Row:
     seconds: float
     error: str | None
     stats: ErrorStats = field(repr=False)
+    activations: ActivationRecipe | None = None
+    layer: Layer | None = None
+
+    @property
+    def case(self) -> Case:
+        """What was applied."""
+        return Case(self.recipe, self.activations)
 
     def to_dict(self) -> dict[str, Any]:
         """The row as JSON holds it."""
@@ -50,6 +61,8 @@ class Row:
             "shape": list(self.shape),
             "dtype": self.dtype,
             "recipe": self.recipe.to_dict(),
+            "activations": self.case.activations_dict(),
+            "path": None if self.layer is None else self.layer.path,
             "backend": self.backend,
             "metrics": _finite_or_none(self.metrics),
             "nonfinite": self.stats.nonfinite,
@@ -60,30 +73,39 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """One recipe over all the tensors on which every recipe succeeded that did on any.
+    """One case over all the tensors on which every recipe succeeded that did on any.
 
     Attributes:
-        recipe: what was applied.
+        case: what was applied.
         metrics: by id, from the pooled sums: Σe² and Σx² over all of the tensors, and so on.
         tensors: how many.
         elements: how many in all.
         seconds: processor time.
-        failed: on how many tensors this recipe failed.
+        failed: on how many tensors this case failed.
+        layers: on how many tensors the output of the layer was measured.
     """
 
-    recipe: Recipe
+    case: Case
     metrics: Mapping[str, float]
     tensors: int
     elements: int
     seconds: float
     failed: int
+    layers: int = 0
+
+    @property
+    def recipe(self) -> Recipe:
+        """What was applied to the tensors."""
+        return self.case.recipe
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as JSON holds it."""
         return {
             "recipe": self.recipe.to_dict(),
+            "activations": self.case.activations_dict(),
             "metrics": _finite_or_none(self.metrics),
             "tensors": self.tensors,
+            "layers": self.layers,
             "elements": self.elements,
             "seconds": self.seconds,
         }
@@ -91,11 +113,11 @@ class Summary:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All the rows of a comparison, in the order of tensors, then recipes.
+    """All the rows of a comparison, in the order of tensors, then cases.
 
     Attributes:
-        rows: one for each tensor and recipe.
-        recipes: what was compared.
+        rows: one for each tensor and case.
+        cases: what was compared.
         metrics: what was measured.
         backend: what it ran on.
         tensors: how many tensors were compared.
@@ -104,7 +126,7 @@ class Comparison:
     """
 
     rows: list[Row]
-    recipes: list[Recipe]
+    cases: list[Case]
     metrics: list[Metric]
     backend: str
     tensors: int
@@ -112,34 +134,41 @@ class Comparison:
     unreadable: list[Unreadable]
 
     @property
+    def with_layers(self) -> bool:
+        """Whether the outputs of layers were measured."""
+        return any(case.activations is not None for case in self.cases)
+
+    @property
     def failed(self) -> list[Row]:
         """The rows that have an error."""
         return [row for row in self.rows if row.error is not None]
 
     def summary(self) -> list[Summary]:
-        """One entry a recipe, in the order of `recipes`.
+        """One entry a case, in the order of `cases`.
 
-        Pooled are the tensors on which every recipe succeeded, but for recipes that failed on all.
+        Pooled are the tensors on which every case succeeded, but for cases that failed on all.
         """
-        count = len(self.recipes)
+        count = len(self.cases)
         by_tensor = [self.rows[i : i + count] for i in range(0, len(self.rows), count)]
         alive = [i for i in range(count) if any(rows[i].error is None for rows in by_tensor)]
         complete = [rows for rows in by_tensor if all(rows[i].error is None for i in alive)]
         return [
             self._pooled(
-                recipe,
+                case,
                 [rows[i] for rows in complete] if i in alive else [],
                 sum(rows[i].error is not None for rows in by_tensor),
             )
-            for i, recipe in enumerate(self.recipes)
+            for i, case in enumerate(self.cases)
         ]
 
-    def _pooled(self, recipe: Recipe, rows: Sequence[Row], failed: int) -> Summary:
-        stats, seconds = ErrorStats(), 0.0
+    def _pooled(self, case: Case, rows: Sequence[Row], failed: int) -> Summary:
+        stats, output, seconds, layers = ErrorStats(), ErrorStats(), 0.0, 0
         for row in rows:
             stats, seconds = stats.merge(row.stats), seconds + row.seconds
-        metrics = evaluate(self.metrics, stats)
-        return Summary(recipe, metrics, len(rows), stats.count, seconds, failed)
+            if row.layer is not None:
+                output, layers = output.merge(row.layer.stats), layers + 1
+        metrics = evaluate(self.metrics, stats, output)
+        return Summary(case, metrics, len(rows), stats.count, seconds, failed, layers)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as one JSON object, without NaN or Infinity."""
@@ -156,9 +185,15 @@ class Comparison:
         }
 
 
-def evaluate(metrics: Sequence[Metric], stats: ErrorStats) -> dict[str, float]:
-    """The metrics of some sums, by id; NaN where there are no elements."""
-    return {m.id: m.from_stats(stats) if stats.count else math.nan for m in metrics}
+def evaluate(metrics: Sequence[Metric], stats: ErrorStats, output: ErrorStats) -> dict[str, float]:
+    """The metrics of some sums, over a tensor and over its layer's output, by id.
+
+    NaN where there are no elements.
+    """
+    scopes = {"tensor": stats, "output": output}
+    return {
+        m.id: m.from_stats(scopes[m.scope]) if scopes[m.scope].count else math.nan for m in metrics
+    }
 
 
 def _finite_or_none(metrics: Mapping[str, float]) -> dict[str, float | None]:

@@ -69,7 +69,7 @@ def test_rows_go_by_tensor_then_by_recipe_in_the_order_given() -> None:
     assert [(row.tensor, row.recipe) for row in comparison.rows] == [
         (name, recipe) for name in TENSORS for recipe in RECIPES
     ]
-    assert comparison.recipes == RECIPES
+    assert [case.recipe for case in comparison.cases] == RECIPES
     assert comparison.tensors == 3
     assert [summary.recipe for summary in comparison.summary()] == RECIPES
 
@@ -146,7 +146,8 @@ def test_a_summary_pools_the_tensors_on_which_every_recipe_succeeded(partly: Com
         (2, 48, 1),
         (2, 48, 0),
     ]
-    whole = compare({"a": normal(4, 8), "c": normal(4, 4, seed=2)}, partly.recipes)
+    recipes = [case.recipe for case in partly.cases]
+    whole = compare({"a": normal(4, 8), "c": normal(4, 4, seed=2)}, recipes)
     assert [s.metrics for s in partly.summary()] == [s.metrics for s in whole.summary()]
 
 
@@ -171,9 +172,20 @@ METRIC_KEYS = [
     "sqnr_db", "mse", "rmse", "rel_l2", "nsr", "cosine", "max_abs", "bits_per_weight",
 ]  # fmt: skip
 RESULT_KEYS = [
-    "tensor", "source", "shape", "dtype", "recipe", "backend", "metrics", "nonfinite", "seconds",
+    "tensor",
+    "source",
+    "shape",
+    "dtype",
+    "recipe",
+    "activations",
+    "path",
+    "backend",
+    "metrics",
+    "nonfinite",
+    "seconds",
     "error",
-]  # fmt: skip
+]
+SUMMARY_KEYS = ["recipe", "activations", "metrics", "tensors", "layers", "elements", "seconds"]
 
 
 def test_the_document_has_the_keys_of_the_contract() -> None:
@@ -187,7 +199,7 @@ def test_the_document_has_the_keys_of_the_contract() -> None:
         assert list(result["recipe"]) == RECIPE_KEYS
         assert list(result["metrics"]) == [*METRIC_KEYS, "mae", "clipped"]
     for summary in document["summary"]:
-        assert list(summary) == ["recipe", "metrics", "tensors", "elements", "seconds"]
+        assert list(summary) == SUMMARY_KEYS
         assert list(summary["recipe"]) == RECIPE_KEYS
         assert list(summary["metrics"]) == [*METRIC_KEYS, "mae", "clipped"]
     assert strict(document) == document

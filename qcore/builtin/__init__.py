@@ -74,6 +74,8 @@ def qcore_metrics() -> list[type[Any]]:
         metrics.Cosine,
         metrics.Clipped,
         metrics.BitsPerWeight,
+        metrics.OutputSqnrDb,
+        metrics.OutputRelL2,
     ]
 
 

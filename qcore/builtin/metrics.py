@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from qcore.error_stats import ErrorStats
 from qcore.interfaces.metric import Metric
@@ -133,3 +133,30 @@ class BitsPerWeight(Metric):
 
     def from_stats(self, stats: ErrorStats) -> float:
         return stats.stored_bits / stats.count
+
+
+@dataclass(frozen=True)
+class OutputSqnrDb(Metric):
+    """SQNR of the layer's output y = x · wᵀ, weights and activations quantized: dB."""
+
+    id: ClassVar[str] = "output_sqnr_db"
+    needs: ClassVar[frozenset[str]] = SqnrDb.needs
+    title: ClassVar[str] = "out SQNR dB"
+    best: ClassVar[str] = "high"
+    scope: ClassVar[Literal["tensor", "output"]] = "output"
+
+    def from_stats(self, stats: ErrorStats) -> float:
+        return SqnrDb().from_stats(stats)
+
+
+@dataclass(frozen=True)
+class OutputRelL2(Metric):
+    """Relative error of the layer's output y = x · wᵀ: √(Σe² / Σy²)."""
+
+    id: ClassVar[str] = "output_rel_l2"
+    needs: ClassVar[frozenset[str]] = RelL2.needs
+    title: ClassVar[str] = "out rel L2"
+    scope: ClassVar[Literal["tensor", "output"]] = "output"
+
+    def from_stats(self, stats: ErrorStats) -> float:
+        return RelL2().from_stats(stats)

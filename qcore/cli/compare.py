@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _MOST_ERRORS = 10
 
 _AXES = "What is compared"
+_LAYERS = "What layers receive"
 _TENSORS = "Which tensors"
 _RESULTS = "What is shown"
 
@@ -68,6 +69,31 @@ def compare(
         str | None,
         typer.Option(help="What to run on. (default: numpy)", rich_help_panel=_AXES),
     ] = None,
+    activations: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Measure the output of layers too: a file with their inputs, fc1.input for "
+            "fc1.weight, or synthetic:normal. (default, without PATH: the samples' own)",
+            rich_help_panel=_LAYERS,
+        ),
+    ] = None,
+    activation_scheme: Annotated[
+        list[str] | None,
+        _many(
+            "--activation-scheme",
+            "float, which leaves them as they are, asymmetric, ... (default: float; asymmetric "
+            "where bits are given)",
+            _LAYERS,
+        ),
+    ] = None,
+    activation_bits: Annotated[
+        list[str] | None, _many("--activation-bits", "Widths of their codes. (default: 8)", _LAYERS)
+    ] = None,
+    activation_granularity: Annotated[
+        list[str] | None,
+        _many("--activation-granularity", "token, tensor, ... (default: token)", _LAYERS),
+    ] = None,
     include: Annotated[
         str | None,
         typer.Option(
@@ -106,8 +132,13 @@ def compare(
         ),
     ] = False,
     sort: Annotated[
-        str, typer.Option(metavar="METRIC", help="What to sort by.", rich_help_panel=_RESULTS)
-    ] = "sqnr_db",
+        str | None,
+        typer.Option(
+            metavar="METRIC",
+            help="What to sort by. (default: sqnr_db, with activations output_sqnr_db)",
+            rich_help_panel=_RESULTS,
+        ),
+    ] = None,
     format: OutputFormat = Format.table,
     output: Annotated[
         Path | None,
@@ -137,6 +168,10 @@ def compare(
     from qcore.cli.progress import progress
     from qcore.cli.tables import ComparisonTable
 
+    if activations is None and (activation_scheme or activation_bits or activation_granularity):
+        if paths:
+            raise qcore.UsageError("give --activations too: a FILE, or synthetic:normal")
+        activations = str(samples.path())
     axes = {
         "scheme": scheme,
         "granularity": granularity,
@@ -144,15 +179,8 @@ def compare(
         "observer": observer,
         "scale_format": scale_format,
     }
-    given: dict[str, Any] = {
-        name: _items(f"--{name.replace('_', '-')}", values)
-        for name, values in axes.items()
-        if values
-    }
-    if bits:
-        given["bits"] = [_whole_number(text) for text in _items("--bits", bits)]
-    recipes = qcore.recipe_product(**given)
-    sorter = qcore.create("metric", sort)
+    recipes = qcore.recipe_product(**_axes(axes), **_widths("--bits", bits))
+    sorter = qcore.create("metric", sort or ("output_sqnr_db" if activations else "sqnr_db"))
     asked = _items("--metric", metric)
     if not paths:
         note("no PATH given: comparing the weights of the bundled digits network")
@@ -163,7 +191,11 @@ def compare(
         comparison = qcore.compare(
             paths,
             recipes,
-            metrics=[*asked, sort],
+            activations=activations,
+            activation_recipes=_activation_recipes(
+                activation_scheme, activation_bits, activation_granularity
+            ),
+            metrics=[*asked, sorter.id],
             include=include,
             exclude=exclude,
             min_ndim=min_ndim,
@@ -180,6 +212,47 @@ def compare(
     return _report_failures(comparison)
 
 
+def _activation_recipes(
+    scheme: list[str] | None, bits: list[str] | None, granularity: list[str] | None
+) -> list[Any]:
+    """The product of what is given for the activations; `float` goes with nothing else."""
+    import qcore
+
+    names = _items("--activation-scheme", scheme)
+    quantized = [name for name in names if name != "float"]
+    if not names and (bits or granularity):
+        quantized = ["asymmetric"]
+    recipes: list[Any] = ["float"] if "float" in names or not quantized else []
+    if quantized:
+        widths = _widths("--activation-bits", bits) or {"bits": [8]}
+        recipes += qcore.recipe_product(
+            scheme=quantized,
+            granularity=_items("--activation-granularity", granularity) or ["token"],
+            **widths,
+        )
+    return recipes
+
+
+def _axes(given: dict[str, list[str] | None]) -> dict[str, Any]:
+    """The values of the axes that were given."""
+    return {
+        name: _items(f"--{name.replace('_', '-')}", values)
+        for name, values in given.items()
+        if values
+    }
+
+
+def _widths(option: str, texts: list[str] | None) -> dict[str, Any]:
+    """The widths, if any were given."""
+    from qcore.errors import UsageError
+
+    widths = _items(option, texts)
+    for text in widths:
+        if not text.isdecimal():
+            raise UsageError(f"{option}: '{text}' is no whole number")
+    return {"bits": [int(text) for text in widths]} if widths else {}
+
+
 def _items(option: str, values: list[str] | None) -> list[str]:
     """The values of an option that takes several, separated by commas or repeated."""
     from qcore.errors import UsageError
@@ -188,14 +261,6 @@ def _items(option: str, values: list[str] | None) -> list[str]:
     if values and not items:
         raise UsageError(f"{option}: no value given")
     return items
-
-
-def _whole_number(text: str) -> int:
-    from qcore.errors import UsageError
-
-    if not text.isdecimal():
-        raise UsageError(f"--bits: '{text}' is no whole number")
-    return int(text)
 
 
 def _report_failures(comparison: Comparison) -> int:

@@ -16,6 +16,8 @@ from qcore.results import Comparison, Row, Summary
 _MOST_ROWS = 40
 """A table on the screen ends here; the other formats give every row."""
 
+_OUTPUTS = ("output_sqnr_db", "output_rel_l2")
+
 _SHOWN = ("bits_per_weight", "sqnr_db", "max_abs", "cosine")
 
 
@@ -49,6 +51,8 @@ class ComparisonTable:
         recipe = entry.recipe
         axes = {axis: getattr(recipe, axis) for axis in AXES}
         what = {"scheme": recipe.scheme_spec, "bits": recipe.bits, **axes}
+        if entry.case.activations is not None:
+            what["activations"] = str(entry.case.activations)
         metrics = {id: None if math.isnan(value) else value for id, value in entry.metrics.items()}
         if isinstance(entry, Row):
             where = {
@@ -66,7 +70,7 @@ class ComparisonTable:
         shown = self._entries[:_MOST_ROWS]
         varying, same = self._split(self._recipe_columns())
         columns = [*self._leading(), *varying, *self._metric_columns()]
-        columns.append(Column("time", lambda entry: _seconds(entry.seconds), Kind.number, drop=3))
+        columns.append(Column("time", lambda entry: _seconds(entry.seconds), Kind.number, drop=4))
         return Fitted(columns, shown, self._caption(same))
 
     def _leading(self) -> list[Column]:
@@ -86,7 +90,13 @@ class ComparisonTable:
             Column("scheme", of(lambda recipe: recipe.scheme_spec)),
             Column("bits", of(lambda recipe: str(recipe.bits)), Kind.number),
             *axes,
+            *self._activations(),
         ]
+
+    def _activations(self) -> list[Column]:
+        if not self._comparison.with_layers:
+            return []
+        return [Column("activations", lambda entry: entry.case.activations_label)]
 
     def _split(self, columns: list[Column]) -> tuple[list[Column], list[Column]]:
         """The columns that tell entries apart, and those that do not."""
@@ -99,12 +109,13 @@ class ComparisonTable:
 
     def _metric_columns(self) -> list[Column]:
         by_id = {metric.id: metric for metric in self._comparison.metrics}
-        ids = dict.fromkeys([*_SHOWN, *self._asked, self._sort.id])
+        outputs = _OUTPUTS if self._comparison.with_layers else ()
+        ids = dict.fromkeys([*_SHOWN, *outputs, *self._asked, self._sort.id])
 
         def value(id: str) -> Callable[[Row | Summary], str]:
             return lambda entry: _number(id, entry.metrics[id])
 
-        spare = {"cosine": 2, "max_abs": 1}
+        spare = {"cosine": 3, "max_abs": 2, "output_rel_l2": 1}
         return [
             Column(
                 by_id[id].title or id,
@@ -124,8 +135,10 @@ class ComparisonTable:
         if complete.tensors != comparison.tensors:
             total = f"{complete.tensors} of {total}, those on which every recipe succeeded"
         lines = [f"{total} · {complete.elements:,} elements"]
+        if comparison.with_layers:
+            lines.append(f"out: of {complete.layers} layer{'s' * (complete.layers != 1)}")
         # Every recipe of a tensor met the same values: one of them counts.
-        replaced = sum(row.stats.nonfinite for row in comparison.rows[:: len(comparison.recipes)])
+        replaced = sum(row.stats.nonfinite for row in comparison.rows[:: len(comparison.cases)])
         if replaced:
             lines.append(f"{replaced:,} not finite: taken as 0 or ±3.4e38, and measured so")
         if comparison.skipped:
@@ -176,10 +189,10 @@ def _number(id: str, value: float) -> str:
     if math.isnan(value):
         return "-"
     if math.isinf(value):
-        return "exact" if value > 0 and id == "sqnr_db" else str(value)
+        return "exact" if value > 0 and id.endswith("sqnr_db") else str(value)
     if id == "cosine":
         return f"{value:.6f}"
-    if id in ("sqnr_db", "bits_per_weight"):
+    if id in ("sqnr_db", "bits_per_weight", "output_sqnr_db"):
         return f"{value:.2f}"
     return f"{value:.3g}"
 

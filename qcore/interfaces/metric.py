@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from qcore.error_stats import ErrorStats
 from qcore.spec import Configurable
@@ -20,6 +20,9 @@ class Metric(Configurable, ABC):
 
     best: ClassVar[str] = "low"
     """Whether a `low` or a `high` value is the better one."""
+
+    scope: ClassVar[Literal["tensor", "output"]] = "tensor"
+    """What the sums are over: the `tensor` itself, or the `output` of the layer it belongs to."""
 
     @abstractmethod
     def from_stats(self, stats: ErrorStats) -> float:

@@ -107,8 +107,8 @@ def test_degenerate_cases_have_a_defined_answer(
 
 
 def test_without_elements_every_metric_is_nan() -> None:
-    made = [metric(id) for id in (*FORMULAS, "clipped", "bits_per_weight")]
-    found = evaluate(made, ErrorStats())
+    made = [metric(id) for id in (*FORMULAS, "clipped", "bits_per_weight", "output_sqnr_db")]
+    found = evaluate(made, ErrorStats(), ErrorStats())
     assert found.keys() == {m.id for m in made}
     assert all(math.isnan(value) for value in found.values())
 
