@@ -156,6 +156,16 @@ class Requantize:
     params: QuantParams
     rounding: RoundingPolicy
 
+    def codes(self, values: NDArray[np.float32], first_row: int) -> NDArray[Any]:
+        """The codes of some rows of the output, (m, N); the first of them is row `first_row`."""
+        rounding = self.rounding
+        if rounding.needs_positions:
+            start = first_row * values.shape[1]
+            at = np.arange(start, start + values.size, dtype=np.uint64)
+            rounding = rounding.at(at.reshape(1, -1))
+        codes = self.quantizer.encode(values.reshape(1, -1), self.params, rounding)
+        return codes.reshape(values.shape)
+
 
 @dataclass(frozen=True, eq=False)
 class Epilogue:
@@ -188,18 +198,12 @@ class Epilogue:
         """
         if self.bias is not None:
             np.add(values, self.bias, out=values)
+        single = out if self.requantize is None else np.empty(values.shape, np.float32)
+        np.copyto(single, values, casting="same_kind")
         if self.relu:
-            np.maximum(values, 0, out=values)
-        if self.requantize is None:
-            np.copyto(out, values, casting="same_kind")
-            return
-        quantizer, params, rounding = vars(self.requantize).values()
-        if rounding.needs_positions:
-            start = first_row * values.shape[1]
-            at = np.arange(start, start + values.size, dtype=np.uint64)
-            rounding = rounding.at(at.reshape(1, -1))
-        codes = quantizer.encode(values.astype(np.float32).reshape(1, -1), params, rounding)
-        out[...] = codes.reshape(out.shape)
+            np.maximum(single, 0, out=single)
+        if self.requantize is not None:
+            out[...] = self.requantize.codes(single, first_row)
 
 
 def sum_dtype(depth: int, a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
