@@ -10,6 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qcore.calibrated_ranges import CalibratedRange as CalibratedRange
+    from qcore.calibrated_ranges import Calibration as Calibration
+    from qcore.calibration import calibrate as calibrate
     from qcore.comparison import compare as compare
     from qcore.engine import fake_quantize as fake_quantize
     from qcore.engine import quantize as quantize
@@ -66,6 +69,8 @@ if TYPE_CHECKING:
     from qcore.results import Summary as Summary
 
 _HOMES = {
+    "qcore.calibrated_ranges": ["CalibratedRange", "Calibration"],
+    "qcore.calibration": ["calibrate"],
     "qcore.comparison": ["compare"],
     "qcore.engine": ["fake_quantize", "quantize"],
     "qcore.error_stats": ["ErrorStats", "measure_errors"],

@@ -212,3 +212,12 @@ def ids(kind: str) -> list[str]:
         UnknownIdError: there is no such kind.
     """
     return plugins().registry.ids(kind)
+
+
+def versions() -> dict[str, Any]:
+    """The version of qcore, and those of the plugins that are loaded, by distribution."""
+    records = plugins().records
+    return {
+        "version": next(record.version for record in records if record.name == "builtin"),
+        "plugins": {r.distribution: r.version for r in records if r.error is None},
+    }

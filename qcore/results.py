@@ -10,7 +10,7 @@ from typing import Any
 from qcore.case import ActivationRecipe, Case
 from qcore.error_stats import ErrorStats
 from qcore.interfaces.metric import Metric
-from qcore.loading import plugins
+from qcore.loading import versions
 from qcore.outputs import Layer
 from qcore.recipe import Recipe
 from qcore.sources import Unreadable
@@ -172,12 +172,8 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as one JSON object, without NaN or Infinity."""
-        records = plugins().records
         return {
-            "qcore": {
-                "version": next(r.version for r in records if r.name == "builtin"),
-                "plugins": {r.distribution: r.version for r in records if r.error is None},
-            },
+            "qcore": versions(),
             "results": [row.to_dict() for row in self.rows],
             "summary": [summary.to_dict() for summary in self.summary()],
             "skipped": dict(self.skipped),

@@ -63,7 +63,7 @@ class Fixed(Observer):
 
     Attributes:
         lo: the lower end, value units.
-        hi: the upper end, above the lower.
+        hi: the upper end, not below the lower.
     """
 
     id: ClassVar[str] = "fixed"
@@ -72,7 +72,7 @@ class Fixed(Observer):
 
     def __post_init__(self) -> None:
         finite = np.isfinite(np.array([self.lo, self.hi], np.float32)).all()
-        if not (finite and self.lo < self.hi):
+        if not (finite and self.lo <= self.hi):
             raise UsageError(f"'{self}' needs two float32 numbers, the lower one first")
 
     def summarize(

@@ -71,7 +71,7 @@ class Fitted:
         yield Text(caption, style="dim")
 
     def _width(self, columns: Sequence[Column]) -> int:
-        return sum(column.least_width(self._entries) + 2 for column in columns) - 2
+        return sum(column.least_width(self._entries) + 2 for column in columns) - 1
 
 
 def table(columns: Sequence[Column], entries: Sequence[Any]) -> Table:

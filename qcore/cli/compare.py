@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qcore.cli.output import Format, OutputFormat, check_output, note, write
+from qcore.cli.options import (
+    RESULTS,
+    TENSORS,
+    Exclude,
+    Include,
+    Integers,
+    NonFinite,
+    NonFiniteChoice,
+    Threads,
+    axes,
+    items,
+    many,
+    widths,
+)
+from qcore.cli.output import Format, OutputFormat, check_output, note, note_errors, write
 
 if TYPE_CHECKING:
     from qcore.results import Comparison
 
-_MOST_ERRORS = 10
-
 _AXES = "What is compared"
 _LAYERS = "What layers receive"
-_TENSORS = "Which tensors"
-_RESULTS = "What is shown"
-
-
-class NonFiniteChoice(enum.StrEnum):
-    """What to do with NaN and infinities."""
-
-    error = "error"
-    clip = "clip"
-
-
-def _many(name: str, help: str, panel: str = _AXES) -> Any:
-    return typer.Option(
-        name, help=help, rich_help_panel=panel, show_default=False, metavar="A,B,..."
-    )
 
 
 def compare(
@@ -44,26 +40,31 @@ def compare(
         ),
     ] = None,
     scheme: Annotated[
-        list[str] | None, _many("--scheme", "Schemes, such as symmetric,apot:k=3. (default: all)")
+        list[str] | None,
+        many("--scheme", "Schemes, such as symmetric,apot:k=3. (default: all)", _AXES),
     ] = None,
-    bits: Annotated[list[str] | None, _many("--bits", "Widths of a code. (default: 8,4)")] = None,
+    bits: Annotated[
+        list[str] | None, many("--bits", "Widths of a code. (default: 8,4)", _AXES)
+    ] = None,
     granularity: Annotated[
         list[str] | None,
-        _many(
-            "--granularity", "tensor, channel:0, group:128, block:128:128, token. (default: tensor)"
+        many(
+            "--granularity",
+            "tensor, channel:0, group:128, block:128:128, token. (default: tensor)",
+            _AXES,
         ),
     ] = None,
     rounding: Annotated[
         list[str] | None,
-        _many("--rounding", "half-even, half-away, stochastic:1, ... (default: half-even)"),
+        many("--rounding", "half-even, half-away, stochastic:1, ... (default: half-even)", _AXES),
     ] = None,
     observer: Annotated[
         list[str] | None,
-        _many("--observer", "minmax, percentile:99.9, mse, fixed:0:1. (default: minmax)"),
+        many("--observer", "minmax, percentile:99.9, mse, fixed:0:1. (default: minmax)", _AXES),
     ] = None,
     scale_format: Annotated[
         list[str] | None,
-        _many("--scale-format", "float32, float16, bfloat16, pow2. (default: float32)"),
+        many("--scale-format", "float32, float16, bfloat16, pow2. (default: float32)", _AXES),
     ] = None,
     backend: Annotated[
         str | None,
@@ -80,7 +81,7 @@ def compare(
     ] = None,
     activation_scheme: Annotated[
         list[str] | None,
-        _many(
+        many(
             "--activation-scheme",
             "float, which leaves them as they are, asymmetric, ... (default: float; asymmetric "
             "where bits are given)",
@@ -88,39 +89,21 @@ def compare(
         ),
     ] = None,
     activation_bits: Annotated[
-        list[str] | None, _many("--activation-bits", "Widths of their codes. (default: 8)", _LAYERS)
+        list[str] | None, many("--activation-bits", "Widths of their codes. (default: 8)", _LAYERS)
     ] = None,
     activation_granularity: Annotated[
         list[str] | None,
-        _many("--activation-granularity", "token, tensor, ... (default: token)", _LAYERS),
+        many("--activation-granularity", "token, tensor, ... (default: token)", _LAYERS),
     ] = None,
-    include: Annotated[
-        str | None,
-        typer.Option(
-            metavar="REGEX", help="Only tensors whose name matches.", rich_help_panel=_TENSORS
-        ),
-    ] = None,
-    exclude: Annotated[
-        str | None,
-        typer.Option(
-            metavar="REGEX", help="No tensors whose name matches.", rich_help_panel=_TENSORS
-        ),
-    ] = None,
+    include: Include = None,
+    exclude: Exclude = None,
     min_ndim: Annotated[
-        int, typer.Option(min=0, help="The fewest dimensions.", rich_help_panel=_TENSORS)
+        int, typer.Option(min=0, help="The fewest dimensions.", rich_help_panel=TENSORS)
     ] = 2,
-    integers: Annotated[
-        bool,
-        typer.Option(
-            "--integers", help="Integer tensors too.", metavar="", rich_help_panel=_TENSORS
-        ),
-    ] = False,
-    nonfinite: Annotated[
-        NonFiniteChoice,
-        typer.Option(help="NaN and infinities: an error, or clipped.", rich_help_panel=_TENSORS),
-    ] = NonFiniteChoice.error,
+    integers: Integers = False,
+    nonfinite: NonFinite = NonFiniteChoice.error,
     metric: Annotated[
-        list[str] | None, _many("--metric", "More columns, such as mae,clipped.", _RESULTS)
+        list[str] | None, many("--metric", "More columns, such as mae,clipped.", RESULTS)
     ] = None,
     per_tensor: Annotated[
         bool,
@@ -128,7 +111,7 @@ def compare(
             "--per-tensor",
             help="A row a tensor, worst first.",
             metavar="",
-            rich_help_panel=_RESULTS,
+            rich_help_panel=RESULTS,
         ),
     ] = False,
     sort: Annotated[
@@ -136,25 +119,17 @@ def compare(
         typer.Option(
             metavar="METRIC",
             help="What to sort by. (default: sqnr_db, with activations output_sqnr_db)",
-            rich_help_panel=_RESULTS,
+            rich_help_panel=RESULTS,
         ),
     ] = None,
     format: OutputFormat = Format.table,
     output: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Write there, not to the screen.", rich_help_panel=_RESULTS
+            metavar="FILE", help="Write there, not to the screen.", rich_help_panel=RESULTS
         ),
     ] = None,
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="(default: one a processor, up to 4)",
-            show_default=False,
-            rich_help_panel=_RESULTS,
-        ),
-    ] = None,
+    threads: Threads = None,
 ) -> int:
     """Compare recipes on stored tensors: the product of all the values given.
 
@@ -172,22 +147,22 @@ def compare(
         if paths:
             raise qcore.UsageError("give --activations too: a FILE, or synthetic:normal")
         activations = str(samples.path())
-    axes = {
+    given = {
         "scheme": scheme,
         "granularity": granularity,
         "rounding": rounding,
         "observer": observer,
         "scale_format": scale_format,
     }
-    recipes = qcore.recipe_product(**_axes(axes), **_widths("--bits", bits))
+    recipes = qcore.recipe_product(**axes(given), **widths("--bits", bits))
     sorter = qcore.create("metric", sort or ("output_sqnr_db" if activations else "sqnr_db"))
-    asked = _items("--metric", metric)
+    asked = items("--metric", metric)
     if not paths:
         note("no PATH given: comparing the weights of the bundled digits network")
         paths, include = [samples.path()], include or samples.WEIGHTS
     if output is not None:
         check_output(output, paths)
-    with progress() as report:
+    with progress("comparing") as report:
         comparison = qcore.compare(
             paths,
             recipes,
@@ -218,60 +193,26 @@ def _activation_recipes(
     """The product of what is given for the activations; `float` goes with nothing else."""
     import qcore
 
-    names = _items("--activation-scheme", scheme)
+    names = items("--activation-scheme", scheme)
     quantized = [name for name in names if name != "float"]
     if not names and (bits or granularity):
         quantized = ["asymmetric"]
     recipes: list[Any] = ["float"] if "float" in names or not quantized else []
     if quantized:
-        widths = _widths("--activation-bits", bits) or {"bits": [8]}
+        width = widths("--activation-bits", bits) or {"bits": [8]}
         recipes += qcore.recipe_product(
             scheme=quantized,
-            granularity=_items("--activation-granularity", granularity) or ["token"],
-            **widths,
+            granularity=items("--activation-granularity", granularity) or ["token"],
+            **width,
         )
     return recipes
-
-
-def _axes(given: dict[str, list[str] | None]) -> dict[str, Any]:
-    """The values of the axes that were given."""
-    return {
-        name: _items(f"--{name.replace('_', '-')}", values)
-        for name, values in given.items()
-        if values
-    }
-
-
-def _widths(option: str, texts: list[str] | None) -> dict[str, Any]:
-    """The widths, if any were given."""
-    from qcore.errors import UsageError
-
-    widths = _items(option, texts)
-    for text in widths:
-        if not text.isdecimal():
-            raise UsageError(f"{option}: '{text}' is no whole number")
-    return {"bits": [int(text) for text in widths]} if widths else {}
-
-
-def _items(option: str, values: list[str] | None) -> list[str]:
-    """The values of an option that takes several, separated by commas or repeated."""
-    from qcore.errors import UsageError
-
-    items = [item.strip() for value in values or () for item in value.split(",") if item.strip()]
-    if values and not items:
-        raise UsageError(f"{option}: no value given")
-    return items
 
 
 def _report_failures(comparison: Comparison) -> int:
     """A line on standard error for each thing that failed, and the exit status."""
     errors = [unreadable.error for unreadable in comparison.unreadable]
     errors += dict.fromkeys(row.error or "" for row in comparison.failed)
-    for error in errors[:_MOST_ERRORS]:
-        note(f"qcore: {error}", style="red")
-    if len(errors) > _MOST_ERRORS:
-        more = len(errors) - _MOST_ERRORS
-        note(f"qcore: and {more} more; --format json has them all", style="red")
+    note_errors(errors, "; --format json has them all")
     if comparison.failed and len(comparison.failed) == len(comparison.rows):
         return 1
     return 3 if comparison.failed or comparison.unreadable else 0

@@ -9,6 +9,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from qcore.cli.bench import bench
+from qcore.cli.calibrate import calibrate
 from qcore.cli.compare import compare
 from qcore.cli.list import list_
 from qcore.cli.plugins import plugins
@@ -23,8 +25,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(compare)
+app.command()(calibrate)
 app.command("list")(list_)
 app.command()(plugins)
+app.add_typer(bench)
 
 
 def _version(asked: bool) -> None:

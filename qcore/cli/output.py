@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import enum
 import io
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,6 +16,9 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+
+
+_MOST_ERRORS = 10
 
 
 class Format(enum.StrEnum):
@@ -62,8 +63,10 @@ def write(
         text = _markdown(records)
     if file is None:
         _print(text)
-    else:
-        _replace(file, text)
+        return
+    from qcore import text_file
+
+    text_file.write(file, text)
 
 
 def render(table: RenderableType, *, to_file: bool) -> str:
@@ -79,6 +82,15 @@ def note(message: str, style: str = "dim") -> None:
     """A line for the person, on standard error."""
     console = _console(sys.stderr, plain=False)
     console.print(message, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def note_errors(errors: Iterable[str], rest: str = "") -> None:
+    """A line on standard error for each thing that failed, up to a few; then how many more."""
+    each = list(errors)
+    for error in each[:_MOST_ERRORS]:
+        note(f"qcore: {error}", style="red")
+    if len(each) > _MOST_ERRORS:
+        note(f"qcore: and {len(each) - _MOST_ERRORS} more{rest}", style="red")
 
 
 def _console(stream: Any, *, plain: bool) -> Console:
@@ -151,23 +163,3 @@ def check_output(file: Path, inputs: Iterable[Path]) -> None:
         raise UsageError(f"--output '{file}' is a folder; name a file in it")
     if not file.parent.is_dir():
         raise UsageError(f"--output '{file}': there is no folder '{file.parent}'")
-
-
-def _replace(file: Path, text: str) -> None:
-    """Write a file so that it is the old one or the new one, never half of it."""
-    from qcore.errors import UsageError
-
-    target = file.resolve()
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        if file.exists() and not file.is_file():  # a pipe, a device: there is nothing to replace
-            file.write_text(text, encoding="utf-8")
-            return
-        part.write_text(text, encoding="utf-8")
-        if target.exists():
-            shutil.copymode(target, part)
-        part.replace(target)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise UsageError(f"cannot write '{file}': {error.strerror}") from None

@@ -12,8 +12,12 @@ _PATIENCE = 0.7
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[int, int], None] | None]:
-    """A function to be told of (work done, work in all), or None where nobody looks."""
+def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A function to be told of (work done, work in all), or None where nobody looks.
+
+    Args:
+        what: is being done, such as `comparing`.
+    """
     if not sys.stderr.isatty():
         yield None
         return
@@ -21,7 +25,7 @@ def progress() -> Iterator[Callable[[int, int], None] | None]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     bar = Progress(
-        TextColumn("comparing"),
+        TextColumn(what),
         BarColumn(),
         TextColumn("{task.percentage:.0f}%"),
         TimeRemainingColumn(),
@@ -29,7 +33,7 @@ def progress() -> Iterator[Callable[[int, int], None] | None]:
         transient=True,
         disable=True,
     )
-    task = bar.add_task("comparing", total=None)
+    task = bar.add_task(what, total=None)
     begin = time.monotonic()
 
     def report(done: int, total: int) -> None:

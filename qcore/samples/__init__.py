@@ -17,6 +17,9 @@ __all__ = ["path", "predict"]
 WEIGHTS = r"\.weight$"
 """What the names of the network's weight matrices match."""
 
+ACTIVATIONS = r"\.input$"
+"""What the names of its activations match."""
+
 
 def path() -> Path:
     """Return where the sample file lies.

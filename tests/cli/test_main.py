@@ -22,7 +22,13 @@ COMMANDS = {
         "--scheme", "--bits", "--granularity", "--rounding", "--observer", "--scale-format",
         "--backend", "--metric", "--include", "--exclude", "--min-ndim", "--integers",
         "--nonfinite", "--per-tensor", "--sort", "--format", "--output", "--threads", "PATH",
+        "--activations", "--activation-scheme", "--activation-bits", "--activation-granularity",
     ],
+    "calibrate": [
+        "--output", "--scheme", "--bits", "--rounding", "--observer", "--scale-format",
+        "--include", "--exclude", "--integers", "--nonfinite", "--threads", "--format", "FILE",
+    ],
+    "bench": ["gemm", "quantize"],
     "list": ["--format", "kind"],
     "plugins": ["--format"],
 }  # fmt: skip
