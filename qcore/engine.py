@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from qcore.arithmetic import chunk_arithmetic
 from qcore.blocking import Layout, float_tensor
 from qcore.chunk import Chunk
-from qcore.errors import NonFiniteError, SchemeError, UnavailableError, UsageError
+from qcore.errors import NonFiniteError, UnavailableError, UsageError
 from qcore.fitting import Cut, as_own, count_nonfinite, fit_chunk
 from qcore.interfaces.backend import Backend
-from qcore.interfaces.quantizer import FitContext, Quantizer
+from qcore.interfaces.boundary import check_codes
+from qcore.interfaces.quantizer import FitContext
 from qcore.loading import create, default_backend
 from qcore.observing import MINMAX, NonFinite, Ranges, Source, check_nonfinite, observe
 from qcore.params import QuantParams
@@ -126,26 +127,12 @@ def _quantize_chunk(
                 params = given.rows(source.layout.rows(chunk))
             rounding = source.rounding(recipe, chunk)
             encoded = backend.encode(recipe.parts.quantizer, blocks, params, rounding)
-            _check_codes(encoded, recipe.parts.quantizer)
+            check_codes(encoded, blocks.shape, recipe.parts.quantizer)
             chunk.scatter(encoded, codes)
         except Exception as error:
             own = as_own(error, recipe)
             raise own from own.__cause__
         return params
-
-
-def _check_codes(codes: NDArray[Any], quantizer: Quantizer) -> None:
-    """Refuse codes that would not survive being stored.
-
-    Raises:
-        SchemeError: they are no integers, or out of range.
-    """
-    if codes.dtype.kind not in "iu":
-        raise SchemeError(f"gave codes of dtype {codes.dtype}; codes are integers")
-    low, high = quantizer.code_range
-    least, greatest = int(codes.min()), int(codes.max())
-    if least < low or greatest > high:
-        raise SchemeError(f"gave codes from {least} to {greatest}; its codes are {low} … {high}")
 
 
 def _no_params(recipe: Recipe) -> QuantParams:

@@ -14,6 +14,7 @@ from qcore.blocking import Layout
 from qcore.chunk import Chunk
 from qcore.errors import NonFiniteError, QcoreError, SchemeError
 from qcore.interfaces.backend import Backend
+from qcore.interfaces.boundary import check_params, check_range
 from qcore.interfaces.observer import Range
 from qcore.interfaces.quantizer import FitContext
 from qcore.observing import Ranges, Source, observer_key
@@ -74,7 +75,10 @@ def fit_chunk(
         if key not in observed:
             observed[key] = observer.observe(blocks, source.trial(recipe, chunk, ranges.tensor))
         lo, hi = observed[key]
-    return quantizer.fit(blocks, FitContext(lo, hi, scale_format.snap, ranges.tensor))
+    check_range(lo, hi, len(blocks))
+    params = quantizer.fit(blocks, FitContext(lo, hi, scale_format.snap, ranges.tensor))
+    check_params(params, len(blocks))
+    return params
 
 
 def count_nonfinite(source: Source, chunks: Sequence[Chunk]) -> Job[NonFiniteError]:

@@ -258,7 +258,7 @@ class Raising(type(qcore.create("scheme", "symmetric", bits=8))):  # type: ignor
     [
         ("encode", "ValueError: first line"),
         ("nan", "its values are not finite"),
-        ("shape", "gave values of shape (1, 2) for (2, 2) blocks"),
+        ("shape", "gave values of shape (1, 2); these blocks need (2, 2)"),
     ],
 )
 def test_a_scheme_that_fails_is_a_row_with_an_error(where: str, cause: str) -> None:

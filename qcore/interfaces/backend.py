@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcore.error_stats import ErrorStats, measure_errors
-from qcore.errors import SchemeError, UsageError
+from qcore.errors import UsageError
+from qcore.interfaces.boundary import check_codes, check_values
 from qcore.interfaces.products import (
     AffineRows,
     Epilogue,
@@ -101,14 +102,12 @@ class Backend(Configurable, ABC):
         """decode(encode(blocks)) as the quantizer is written, (n, b).
 
         Raises:
-            SchemeError: the codes are no integers, or the values not in the shape of the blocks.
+            SchemeError: codes or values are not what a scheme gives.
         """
         codes = quantizer.encode(blocks, params, rounding)
-        if codes.dtype.kind not in "iu":
-            raise SchemeError(f"gave codes of dtype {codes.dtype}; codes are integers")
+        check_codes(codes, blocks.shape, quantizer)
         values = quantizer.decode(codes, params)
-        if np.shape(values) != blocks.shape:
-            raise SchemeError(f"gave values of shape {np.shape(values)} for {blocks.shape} blocks")
+        check_values(values, blocks.shape)
         return values
 
     def count_clipped(
