@@ -35,16 +35,16 @@ if TYPE_CHECKING:
     from qcore.grids import LevelGrid as LevelGrid
     from qcore.hookspecs import hookimpl as hookimpl
     from qcore.interfaces.backend import Backend as Backend
+    from qcore.interfaces.epilogue import Epilogue as Epilogue
+    from qcore.interfaces.epilogue import Requantize as Requantize
     from qcore.interfaces.granularity import Granularity as Granularity
     from qcore.interfaces.grid_quantizer import GridQuantizer as GridQuantizer
     from qcore.interfaces.metric import Metric as Metric
     from qcore.interfaces.observer import Observer as Observer
     from qcore.interfaces.observer import Trial as Trial
     from qcore.interfaces.products import AffineRows as AffineRows
-    from qcore.interfaces.products import Epilogue as Epilogue
     from qcore.interfaces.products import PreparedMatrix as PreparedMatrix
     from qcore.interfaces.products import PreparedWeights as PreparedWeights
-    from qcore.interfaces.products import Requantize as Requantize
     from qcore.interfaces.quantizer import FitContext as FitContext
     from qcore.interfaces.quantizer import Quantizer as Quantizer
     from qcore.interfaces.quantizer import check_bits as check_bits
@@ -91,17 +91,12 @@ _HOMES = {
     "qcore.grids": ["Grid", "IntegerGrid", "LevelGrid"],
     "qcore.hookspecs": ["hookimpl"],
     "qcore.interfaces.backend": ["Backend"],
+    "qcore.interfaces.epilogue": ["Epilogue", "Requantize"],
     "qcore.interfaces.granularity": ["Granularity"],
     "qcore.interfaces.grid_quantizer": ["GridQuantizer"],
     "qcore.interfaces.metric": ["Metric"],
     "qcore.interfaces.observer": ["Observer", "Trial"],
-    "qcore.interfaces.products": [
-        "AffineRows",
-        "Epilogue",
-        "PreparedMatrix",
-        "PreparedWeights",
-        "Requantize",
-    ],
+    "qcore.interfaces.products": ["AffineRows", "PreparedMatrix", "PreparedWeights"],
     "qcore.interfaces.quantizer": ["FitContext", "Quantizer", "check_bits", "even_step"],
     "qcore.interfaces.reader": ["TensorInfo", "TensorReader"],
     "qcore.interfaces.rounding": ["Gap", "RoundingPolicy"],

@@ -9,9 +9,16 @@ from functools import partial
 
 from qcore.arithmetic import chunk_arithmetic
 from qcore.blocking import Layout, float_tensor
-from qcore.calibrated_ranges import CalibratedRange, named, with_observer
+from qcore.calibrated_ranges import CalibratedRange, with_observer
 from qcore.chunk import Chunk
-from qcore.errors import NonFiniteError, QcoreError, ReadError, SchemeError, UsageError
+from qcore.errors import (
+    NonFiniteError,
+    QcoreError,
+    ReadError,
+    SchemeError,
+    UsageError,
+    located,
+)
 from qcore.fitting import as_own, count_nonfinite
 from qcore.interfaces.backend import Backend
 from qcore.interfaces.observer import State
@@ -66,7 +73,8 @@ def calibrate_activation(batches: Batches, task: Task) -> Job[CalibratedRange | 
     extremes = None
     try:
         if elements == 0:
-            raise UsageError(f"'{batches[0].name}' has no elements, and so no range")
+            source = batches[0].source and f"{batches[0].source}: "
+            raise UsageError(f"{source}'{batches[0].name}' has no elements, and so no range")
         if task.tries_with_extremes:
             minmax = with_observer(task.recipe, MINMAX)
             least, greatest, _ = yield from _observe(batches, task, minmax, None)
@@ -106,7 +114,7 @@ def _observe(
         return lo, hi, clipped
     except Exception as error:
         own = as_own(error, recipe)
-        raise named(own, f"'{batches[0].name}'") from own.__cause__
+        raise located(own, f"'{batches[0].name}'") from own.__cause__
 
 
 def _gone_through(
@@ -164,4 +172,4 @@ def _placed(error: QcoreError, ref: TensorRef, batch: str) -> QcoreError:
     if ref.source and ref.source in str(error):  # a reader names its file itself
         return error
     error.args = (str(error).removeprefix(f"'{ref.name}' "),)  # not twice
-    return named(error, f"{ref.source}: '{ref.name}'" if ref.source else f"'{ref.name}'{batch}")
+    return located(error, f"{ref.source}: '{ref.name}'" if ref.source else f"'{ref.name}'{batch}")

@@ -13,7 +13,7 @@ import numpy as np
 from qcore import json_file
 from qcore.builtin.granularities import Tensor
 from qcore.builtin.observers import Fixed
-from qcore.errors import QcoreError, ReadError, UsageError, nearest
+from qcore.errors import QcoreError, ReadError, UsageError, located, nearest
 from qcore.interfaces.observer import Observer
 from qcore.loading import versions
 from qcore.recipe import AXES, Recipe
@@ -145,7 +145,7 @@ class Calibration:
             ranges = json_file.member(document, "ranges", dict)
             return cls(template, {name: _range(name, entry) for name, entry in ranges.items()})
         except QcoreError as error:
-            raise named(error, f"'{path}'") from error.__cause__
+            raise located(error, f"'{path}'") from error.__cause__
 
 
 def _recipe(stored: dict[str, Any]) -> Recipe:
@@ -186,7 +186,7 @@ def _range(name: str, stored: Any) -> CalibratedRange:
             raise ReadError("its counts cannot be")
         return CalibratedRange(lo, hi, batches, elements, nonfinite)
     except QcoreError as error:
-        raise named(error, repr(name)) from None
+        raise located(error, repr(name)) from None
 
 
 def with_observer(recipe: Recipe, observer: Observer) -> Recipe:
@@ -206,12 +206,6 @@ def check_granularity(recipe: Recipe) -> None:
             f"granularity={recipe.granularity} cannot be calibrated: one range is kept for all of "
             "an activation, granularity=tensor; quantize finds finer ones as the data comes"
         )
-
-
-def named(error: QcoreError, where: str) -> QcoreError:
-    """The same error, its message led by where it happened."""
-    error.args = (f"{where}: {error}",)
-    return error
 
 
 def _shortest(value: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from qcore.recipe import AXES, DEFAULTS, Recipe
+from qcore.recipe import Recipe
 
 FLOAT: Literal["float"] = "float"
 """Activations that are left as they are, as in W4A16."""
@@ -24,15 +24,6 @@ class Case:
 
     recipe: Recipe
     activations: ActivationRecipe | None = None
-
-    @property
-    def activations_label(self) -> str:
-        """The activations' recipe in a few words, such as `asymmetric 8 token`."""
-        if not isinstance(self.activations, Recipe):
-            return self.activations or ""
-        own = self.activations
-        further = [getattr(own, axis) for axis in AXES if getattr(own, axis) != DEFAULTS[axis]]
-        return " ".join([own.scheme_spec, str(own.bits), *further])
 
     def activations_dict(self) -> dict[str, Any] | str | None:
         """The activations' recipe as JSON holds it."""

@@ -8,16 +8,17 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from qcore.activations import Activations
 from qcore.case import FLOAT, ActivationRecipe, Case
 from qcore.engine import usable_backend
 from qcore.error_stats import ErrorStats
-from qcore.errors import ReadError, UsageError
+from qcore.errors import QcoreError, ReadError, UsageError
 from qcore.interfaces.backend import Backend
 from qcore.interfaces.metric import Metric
 from qcore.loading import create, default_product_backend
 from qcore.measuring import Measurement
 from qcore.observing import NonFinite, check_nonfinite
-from qcore.outputs import Activations
+from qcore.outputs import OutputTask
 from qcore.recipe import Recipe
 from qcore.results import Comparison, Row, evaluate
 from qcore.scheduling import run_all
@@ -28,7 +29,7 @@ from qcore.sources import (
     from_arrays,
     from_paths,
 )
-from qcore.tensor_job import Found, LayerTask, Task, measure_tensor
+from qcore.tensor_job import Found, Task, measure_tensor
 
 OUTPUT_METRICS = ("output_sqnr_db", "output_rel_l2")
 """The metrics that a comparison with activations has beside them."""
@@ -69,9 +70,9 @@ def compare(
         recipes: recipes, or their text; or a single one.
         activations: what the layers receive, so that the error of their outputs is measured too:
             arrays by name, files, or `synthetic:normal`. The weight `fc1.weight`, (N, K), goes with
-            `fc1.input`, (…, K); a weight that nothing is named after goes with the only tensor that
-            has K columns, if there is but one. Such a weight is then held in memory, its codes and
-            a float32 copy.
+            `fc1.input`, (…, K), or with a tensor of its own name elsewhere; a single tensor goes
+            with every weight of as many columns. A layer is held in memory while it is measured:
+            its weight in codes and in float32, its input and its outputs in float64.
         activation_recipes: recipes for the activations, each combined with each of `recipes`;
             `float` leaves them as they are.
         metrics: ids of metrics beside the standard ones; or a single one.
@@ -82,7 +83,8 @@ def compare(
         nonfinite: `error`, or `clip` to take NaN as 0 and infinities as the largest float32.
         backend: what to run on; `numpy` where it is installed, if None.
         threads: all processors if None. Results do not depend on it.
-        progress: called with (elements × recipes done, in all), from any thread.
+        progress: called with (elements × recipes done, in all), from any thread; outputs are
+            not counted.
 
     Returns:
         A row for each tensor and case; a tensor that fails has its error there.
@@ -93,10 +95,17 @@ def compare(
         UnavailableError: the backend cannot run here.
     """
     chosen = _recipes(recipes)
-    layers = None if activations is None else _layers(activations, activation_recipes, backend)
     check_nonfinite(nonfinite)
-    measured = _metrics(metrics, outputs=layers is not None)
     engine = usable_backend(backend)
+    for_inputs = _activation_recipes(activation_recipes)
+    outputs = None
+    if activations is not None:
+        product = usable_backend(default_product_backend() if backend is None else engine)
+        found = Activations.of(activations)
+        outputs = OutputTask(found, for_inputs, engine, product, nonfinite, integers)
+    elif for_inputs != [FLOAT]:
+        raise UsageError("recipes for activations are given, but no activations")
+    measured = _metrics(metrics, outputs=outputs is not None)
     refs, unreadable, fewest = _references(source)
     least = fewest if min_ndim is None else min_ndim
     selection = Selection(include, exclude, least, integers)
@@ -106,7 +115,7 @@ def compare(
     if not kept:
         causes = ", ".join(f"{count} {rule}" for rule, count in skipped.items()) or "no tensors"
         raise UsageError("; ".join([f"nothing to compare: {causes}", *selection.ways_out(refs)]))
-    if layers is not None and not any(layers.activations.find(ref) for ref in kept):
+    if outputs is not None and not any(outputs.activations.find(ref) for ref in kept):
         raise UsageError(
             f"the activations fit none of the {len(kept)} tensors; the input of 'fc1.weight', "
             "(N, K), is 'fc1.input', (…, K)"
@@ -114,7 +123,7 @@ def compare(
     sums = frozenset[str]().union(*(m.needs for m in measured if m.scope == "tensor")) | {"e2"}
     total = sum(math.prod(ref.shape) for ref in kept) * len(chosen)
     tick = None if progress is None else _Ticker(total, progress)
-    task = Task(chosen, engine, sums, nonfinite, integers, tick, layers)
+    task = Task(chosen, engine, sums, nonfinite, integers, tick, outputs)
     jobs = (measure_tensor(ref, task) for ref in kept)
     rows = [
         _row(ref, case, engine, found, measured)
@@ -140,17 +149,14 @@ def _references(source: Any) -> tuple[list[TensorRef], list[Unreadable], int]:
     return *from_paths(paths), 2
 
 
-def _layers(
-    activations: Any, recipes: Iterable[Recipe | str] | Recipe | str, backend: str | Backend | None
-) -> LayerTask:
-    several = [recipes] if isinstance(recipes, str | Recipe) else recipes
-    chosen: list[ActivationRecipe] = [
+def _activation_recipes(given: Iterable[Recipe | str] | Recipe | str) -> list[ActivationRecipe]:
+    several = [given] if isinstance(given, str | Recipe) else given
+    recipes: list[ActivationRecipe] = [
         FLOAT if r == FLOAT else Recipe.parse(r) if isinstance(r, str) else r for r in several
     ]
-    if not chosen:
+    if not recipes:
         raise UsageError("give at least one recipe for the activations, or 'float'")
-    product = usable_backend(default_product_backend() if backend is None else backend)
-    return LayerTask(Activations.of(activations), chosen, product)
+    return recipes
 
 
 def _metrics(asked: Iterable[str] | str, *, outputs: bool) -> list[Metric]:
@@ -166,15 +172,14 @@ def _metrics(asked: Iterable[str] | str, *, outputs: bool) -> list[Metric]:
 def _row(
     ref: TensorRef, case: Case, backend: Backend, found: Found, metrics: Sequence[Metric]
 ) -> Row:
-    outcome, layer = found
+    outcome, output = found
+    stats, seconds, failure = ErrorStats(), 0.0, None
     if isinstance(outcome, Measurement):
-        stats, seconds, error = outcome.stats, outcome.seconds, None
+        stats, seconds = outcome.stats, outcome.seconds
     else:
-        where = f"{ref.source}: '{ref.name}'" if ref.source else f"'{ref.name}'"
-        error = str(outcome)
-        if not (ref.source and ref.source in error):  # a reader names its file itself
-            error = f"{where}: {error}"
-        stats, seconds = ErrorStats(), 0.0
+        failure = outcome
+    if isinstance(output, QcoreError):
+        failure, output = failure or output, None
     return Row(
         tensor=ref.name,
         source=ref.source,
@@ -182,13 +187,21 @@ def _row(
         dtype=ref.dtype,
         recipe=case.recipe,
         backend=str(backend),
-        metrics=evaluate(metrics, stats, ErrorStats() if layer is None else layer.stats),
+        metrics=evaluate(metrics, stats, ErrorStats() if output is None else output.stats),
         seconds=seconds,
-        error=error,
+        error=None if failure is None else _placed(failure, ref),
         stats=stats,
         activations=case.activations,
-        layer=layer,
+        output=output,
     )
+
+
+def _placed(error: QcoreError, ref: TensorRef) -> str:
+    """The error's text, led by the tensor."""
+    if ref.source and ref.source in str(error):  # a reader names its file itself
+        return str(error)
+    where = f"{ref.source}: '{ref.name}'" if ref.source else f"'{ref.name}'"
+    return f"{where}: {error}"
 
 
 class _Ticker:

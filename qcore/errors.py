@@ -87,6 +87,13 @@ class ReadError(QcoreError, OSError):
         super().__init__(message)
 
 
+def located(error: QcoreError, where: str) -> QcoreError:
+    """The same error, its message led by where it happened, unless it says so itself."""
+    if not str(error).startswith(where):
+        error.args = (f"{where}: {error}",)
+    return error
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`, did you mean 'x'?` for the closest of `known`, or nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)

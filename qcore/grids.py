@@ -201,6 +201,10 @@ class LevelGrid(Grid):
         return units
 
     @cached_property
+    def step(self) -> float:  # kept, since it is sought among all the units
+        return super().step
+
+    @cached_property
     def cuts(self) -> NDArray[np.float64]:
         """The thresholds as an array."""
         between = (self._units[:-1] + self._units[1:]) / 2

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcore.errors import UsageError
-from qcore.grids import Grid
+from qcore.grids import Grid, IntegerGrid
 from qcore.interfaces.grid_quantizer import GridQuantizer
 from qcore.interfaces.products import AffineRows
 from qcore.qtensor import QuantizedTensor
@@ -23,16 +23,24 @@ def obstacle(tensor: QuantizedTensor) -> str | None:
     quantizer = tensor.recipe.parts.quantizer
     if not isinstance(quantizer, GridQuantizer):
         return f"'{quantizer.id}' is no grid"
+    if type(quantizer).decode is not GridQuantizer.decode:
+        return f"'{quantizer.id}' decodes in its own way"
     if digit_count(quantizer.grid) is None:
         return (
-            f"the levels of '{quantizer}' at {quantizer.bits} bits have no step in common within 16"
+            f"the levels of '{quantizer}' at {quantizer.bits} bits span more than 16-bit integers"
         )
     if tensor.params.extra:
         return f"'{quantizer.id}' stores more than scale, zero point and offset"
+    if tensor.params.zero_point is not None and quantizer.grid.step != 1:
+        return f"'{quantizer.id}' has a zero point between its levels"
     depth, group = tensor.layout.shape[-1], tensor.layout.tile[-1]
     if group < min(depth, _SHORTEST_GROUP):
-        return f"'{tensor.recipe.granularity}' has a scale for every {group} inputs"
+        return f"'{tensor.recipe.granularity}' has a scale for every {_inputs(group)}"
     return None
+
+
+def _inputs(count: int) -> str:
+    return "input" if count == 1 else f"{count} inputs"
 
 
 def affine_rows(tensor: QuantizedTensor) -> AffineRows:
@@ -72,23 +80,28 @@ def _per_row(tensor: QuantizedTensor, field: NDArray[Any]) -> NDArray[np.float64
 
 def digit_count(grid: Grid) -> int | None:
     """How many int8 or uint8 digits the integers of a grid need: 1 or 2; None if it has none."""
-    whole = grid.multiples()
-    if whole is None:
-        return None
-    low, high = int(whole[0]), int(whole[-1])
-    return 1 if (low >= -128 and high <= 127) or (low >= 0 and high <= 255) else 2
+    if isinstance(grid, IntegerGrid):
+        low, high = grid.code_range
+    else:
+        whole = grid.multiples()
+        if whole is None:
+            return None
+        low, high = int(whole[0]), int(whole[-1])
+    if (low >= -128 and high <= 127) or (low >= 0 and high <= 255):
+        return 1
+    return 2 if low >= -(1 << 15) and high < 1 << (15 if low < 0 else 16) else None
 
 
 def _digits(grid: Grid, codes: NDArray[Any]) -> tuple[NDArray[Any], ...]:
     """The integers behind codes in base 256, the lowest digit first."""
-    whole = grid.multiples()
-    assert whole is not None  # there is no obstacle
-    low, high = grid.code_range
-    integers = codes
-    if not np.array_equal(whole, np.arange(low, high + 1)):  # a code is not its own integer
-        integers = whole[codes.astype(np.intp) - low]
-    signed = whole[0] < 0
-    top = np.int8 if signed or whole[-1] <= 127 else np.uint8
+    if isinstance(grid, IntegerGrid):  # a code is its own integer
+        integers, (low, high) = codes, grid.code_range
+    else:
+        whole = grid.multiples()
+        assert whole is not None  # there is no obstacle
+        low, high = int(whole[0]), int(whole[-1])
+        integers = whole[codes.astype(np.intp) - grid.code_range[0]]
+    top = np.int8 if low < 0 or high <= 127 else np.uint8
     if digit_count(grid) == 1:
         return (integers.astype(top, copy=False),)
     return (integers & 0xFF).astype(np.uint8), (integers >> 8).astype(top)

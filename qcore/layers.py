@@ -9,17 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcore.arithmetic import chunk_arithmetic
-from qcore.blocking import Layout, float_tensor
+from qcore.blocking import Layout, is_float
 from qcore.builtin.granularities import Tensor
 from qcore.builtin.observers import Fixed
 from qcore.engine import quantize, usable_backend
-from qcore.errors import ShapeError, UsageError
+from qcore.errors import DtypeError, NonFiniteError, ShapeError, UsageError
 from qcore.integer_form import affine_rows, digit_count, obstacle
 from qcore.interfaces.backend import Backend
+from qcore.interfaces.epilogue import Epilogue, Requantize
 from qcore.interfaces.grid_quantizer import GridQuantizer
-from qcore.interfaces.products import Epilogue, PreparedWeights, Requantize
+from qcore.interfaces.products import PreparedWeights
 from qcore.interfaces.quantizer import FitContext
-from qcore.loading import default_product_backend
+from qcore.loading import create, default_backend, default_product_backend
 from qcore.qtensor import QuantizedTensor
 from qcore.recipe import Recipe
 
@@ -30,10 +31,11 @@ class Linear:
     """y = activation(x̂ · ŵᵀ + bias), with the weights readied once for many inputs.
 
     Where the grids of both sides are integers, the product is one of int8 matrices, exact, and all
-    that follows is in float64: y is x̂ · ŵᵀ + bias rounded once to float32. Zero points and offsets
-    are folded into sums over the weights, computed once. Where a grid's integers need 16 bits, each
-    is split in two int8 digits. Where a grid has none, or `x` is floating, the weights are
-    dequantized and the product is NumPy's float32. `path` says which.
+    that follows is in float64: y is rounded to float32 once, and the values that were multiplied
+    not at all (`dequantize` rounds them). Zero points and offsets are folded into sums over the
+    weights, computed once. Where a grid's integers need 16 bits, each is split in two int8 digits.
+    Where a grid has none, or `x` is floating, the weights are dequantized and the product is
+    NumPy's float32. `path` says which.
 
     Activations are quantized by the caller: `qcore.quantize(x, recipe)` observes each batch
     (dynamic); with a recipe from `qcore.calibrate` the range is known (static).
@@ -44,7 +46,7 @@ class Linear:
         activation: `relu`, or None.
         output: a recipe for the output, codes instead of float32. With observer `fixed` and
             granularity `tensor` it is applied block by block, and otherwise afterwards.
-        backend: what to run on; the fastest that is installed, if None.
+        backend: what to run on; `int8-blas` where it is installed, if None.
 
     Raises:
         ShapeError: the weight is no matrix, or the bias has not one entry an output.
@@ -60,6 +62,9 @@ class Linear:
         output: Recipe | str | None = None,
         backend: str | Backend | None = None,
     ) -> None:
+        if not isinstance(weight, QuantizedTensor):
+            kind = type(weight).__name__
+            raise UsageError(f"weight is {kind}; quantize it first, with qcore.quantize")
         if len(weight.shape) != 2:
             raise ShapeError(f"weight has shape {weight.shape}; a linear layer's is (out, in)")
         if activation not in (None, "relu"):
@@ -67,9 +72,9 @@ class Linear:
         self.weight = weight
         self.output = Recipe.parse(output) if isinstance(output, str) else output
         self.backend = usable_backend(default_product_backend() if backend is None else backend)
-        requantize = None if self.output is None else _known_requantize(self.output)
-        self._fuses_output = requantize is not None
-        self._epilogue = Epilogue(_bias(bias, weight), activation == "relu", requantize)
+        self._known = None if self.output is None else _known_requantize(self.output)
+        self._epilogue = Epilogue(_bias(bias, weight), activation == "relu", self._known)
+        self._obstacle_of_weight = obstacle(weight)
         self._integers: PreparedWeights | None = None
         self._floats: NDArray[np.float32] | None = None
 
@@ -94,6 +99,7 @@ class Linear:
             ShapeError: the last axis of `x` is not K.
         """
         outputs, inputs = self.weight.shape
+        x = x if isinstance(x, QuantizedTensor) else _floats("x", x)
         if not x.shape or x.shape[-1] != inputs:
             raise ShapeError(f"x has shape {x.shape}, the weight {self.weight.shape}; x is (…, K)")
         shape = (*x.shape[:-1], outputs)
@@ -101,19 +107,18 @@ class Linear:
             y = self._product(x).reshape(shape)
         if self.output is None:
             return y
-        if not self._fuses_output:
+        if self._known is None:
             return quantize(y, self.output)
-        requantize = self._epilogue.requantize
-        assert requantize is not None  # it is fused
         layout = Layout.of(self.output.parts.granularity, shape)
-        return QuantizedTensor(y, requantize.params, self.output, layout)
+        params = self._known.params.rows(slice(0, layout.n_blocks))  # none without elements
+        return QuantizedTensor(y, params, self.output, layout)
 
     def _product(self, x: QuantizedTensor | NDArray[Any]) -> NDArray[Any]:
         if isinstance(x, QuantizedTensor) and self._obstacle(x) is None:
             if self._integers is None:
                 self._integers = self.backend.prepare_weights(affine_rows(self.weight))
             return self.backend.linear(affine_rows(x), self._integers, self._epilogue)
-        values = x.dequantize() if isinstance(x, QuantizedTensor) else float_tensor(x)
+        values = x.dequantize() if isinstance(x, QuantizedTensor) else x
         if self._floats is None:
             self._floats = self.weight.dequantize()
         rows = values.reshape(math.prod(x.shape[:-1]), x.shape[-1]).astype(np.float32, copy=False)
@@ -126,7 +131,7 @@ class Linear:
         """Why the product is not one of integers, or None."""
         if not isinstance(x, QuantizedTensor):
             return "the activations are not quantized"
-        why_not = obstacle(x) or obstacle(self.weight)
+        why_not = obstacle(x) or self._obstacle_of_weight
         depth, own, other = self.weight.shape[1], self.weight.layout.tile[-1], x.layout.tile[-1]
         if why_not is None and depth not in (own, other) and own != other:
             return f"a scale for every {other} inputs meets one for every {own}"
@@ -155,13 +160,23 @@ def _digit_count(tensor: QuantizedTensor) -> int:
 def _bias(bias: Any, weight: QuantizedTensor) -> NDArray[np.float64] | None:
     if bias is None:
         return None
-    given = float_tensor(bias, "bias")
+    given = _floats("bias", bias)
     if given.shape != weight.shape[:1]:
         raise ShapeError(
             f"bias has shape {given.shape}, the weight {weight.shape}; the bias has one entry an "
             "output"
         )
+    count = int(np.count_nonzero(~np.isfinite(given)))
+    if count:
+        raise NonFiniteError(count, given.size)
     return given.astype(np.float64)
+
+
+def _floats(name: str, array: Any) -> NDArray[Any]:
+    given = np.asarray(array)
+    if not is_float(given.dtype):
+        raise DtypeError(f"'{name}' holds {given.dtype}; a layer takes floating numbers")
+    return given
 
 
 def _known_requantize(recipe: Recipe) -> Requantize | None:
@@ -172,6 +187,6 @@ def _known_requantize(recipe: Recipe) -> Requantize | None:
         return None
     nothing = np.zeros((1, 1), np.float32)
     lo, hi = observer.observe(nothing, None)
-    return Requantize(
-        quantizer, quantizer.fit(nothing, FitContext(lo, hi, scale_format.snap)), rounding
-    )
+    params = quantizer.fit(nothing, FitContext(lo, hi, scale_format.snap))
+    backend: Backend = create("backend", default_backend())
+    return Requantize(quantizer, params, rounding, backend.encode)

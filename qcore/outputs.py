@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,111 +10,104 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qcore.blocking import float_tensor
-from qcore.case import ActivationRecipe
+from qcore.activations import Activations, finite, load
+from qcore.case import ActivationRecipe, Case
 from qcore.engine import quantize
 from qcore.error_stats import ErrorStats, measure_errors
-from qcore.errors import NonFiniteError, QcoreError, ReadError, UsageError
+from qcore.errors import QcoreError, SchemeError
 from qcore.fitting import as_own
 from qcore.interfaces.backend import Backend
 from qcore.layers import Linear
 from qcore.observing import NonFinite
 from qcore.qtensor import QuantizedTensor
 from qcore.recipe import Recipe
-from qcore.sources import TensorRef, from_arrays, from_paths
-
-SYNTHETIC = "synthetic:normal"
-"""What stands for activations drawn from a normal distribution."""
+from qcore.scheduling import Job
+from qcore.sources import TensorRef
 
 SUMS = frozenset({"x2", "e2"})
-_ROWS = 256
 _BLOCK = 1 << 22
+
+Input = QuantizedTensor | NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Layer:
+class OutputError:
     """What one case did to the output of a layer.
 
     Attributes:
         stats: the sums over the outputs, the exact ones as x.
+        input: the name of what the layer received.
+        source: the file that holds it; `synthetic:normal`, or empty for an array.
         path: how the product was computed, as `Linear.path` says.
+        backend: what it ran on.
     """
 
     stats: ErrorStats
+    input: str
+    source: str
     path: str
+    backend: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the sums, as JSON holds it."""
+        return {
+            "input": self.input,
+            "source": self.source,
+            "path": self.path,
+            "backend": self.backend,
+        }
 
 
 @dataclass(frozen=True)
-class Activations:
-    """Where the inputs of layers come from.
+class OutputTask:
+    """What is done to the layers of a comparison.
 
     Attributes:
-        refs: stored tensors; None for synthetic ones.
+        activations: where their inputs come from.
+        recipes: what is applied to those.
+        quantizing: the backend that quantizes.
+        multiplying: the backend that multiplies.
+        nonfinite: what becomes of NaN and infinities.
+        integers: whether integer weights are taken as numbers.
     """
 
-    refs: Sequence[TensorRef] | None
+    activations: Activations
+    recipes: Sequence[ActivationRecipe]
+    quantizing: Backend
+    multiplying: Backend
+    nonfinite: NonFinite
+    integers: bool
 
-    @classmethod
-    def of(cls, source: Any) -> Activations:
-        """Activations from arrays by name, from files, or `synthetic:normal`.
 
-        Raises:
-            UsageError: there are none.
-            ReadError: a file cannot be read.
-        """
-        if isinstance(source, str) and source.startswith("synthetic:"):
-            if source != SYNTHETIC:
-                raise UsageError(f"activations '{source}' are not known; there is {SYNTHETIC}")
-            return cls(None)
-        if isinstance(source, Mapping):
-            return cls(from_arrays(source))
-        paths: Iterable[Any] = [source] if isinstance(source, str | os.PathLike) else source
-        refs, unreadable = from_paths(paths)
-        if unreadable:
-            raise ReadError(unreadable[0].error)
-        return cls(refs)
-
-    def find(self, weight: TensorRef) -> TensorRef | None:
-        """The input of the layer that has this weight, (…, K) for (N, K); None if there is none.
-
-        It is the tensor `fc1.input` for the weight `fc1.weight`, or the one with the weight's own
-        name in another file; otherwise the only tensor that has K columns.
-        """
-        if len(weight.shape) != 2:
-            return None
-        depth = weight.shape[1]
-        if self.refs is None:
-            load = partial(_normal, depth)
-            return TensorRef("normal", SYNTHETIC, (_ROWS, depth), "float32", load)
-        same = (weight.name, weight.source)
-        fits = [
-            ref
-            for ref in self.refs
-            if ref.shape[-1:] == (depth,) and ref.is_float and (ref.name, ref.source) != same
+def measure_outputs(
+    ref: TensorRef, weight: NDArray[Any], recipes: Sequence[Recipe], task: OutputTask
+) -> Job[dict[Case, OutputError | QcoreError]]:
+    """Apply every case to the layer whose weight the tensor is; nothing where it has no input."""
+    fed = task.activations.find(ref)
+    if fed is None:
+        return {}
+    try:
+        (x,) = yield [partial(load, fed, task.nonfinite)]
+        exact, *quantized = yield [
+            partial(_exact_output, x, weight, task.nonfinite),
+            *(partial(_quantized_input, x, recipe, task) for recipe in task.recipes),
         ]
-        for name in (f"{weight.name.removesuffix('.weight')}.input", weight.name):
-            named = [ref for ref in fits if ref.name == name]
-            if named:
-                return named[0]
-        return fits[0] if len(fits) == 1 else None
+    except QcoreError as error:
+        return {Case(recipe, other): error for recipe in recipes for other in task.recipes}
+    inputs: dict[ActivationRecipe, Input | QcoreError] = dict(
+        zip(task.recipes, quantized, strict=True)
+    )
+    found = yield [
+        partial(_measure_recipe, weight, recipe, fed, inputs, exact, task) for recipe in recipes
+    ]
+    return {
+        Case(recipe, other): result
+        for recipe, by_activation in zip(recipes, found, strict=True)
+        for other, result in by_activation.items()
+    }
 
 
-def _normal(depth: int) -> NDArray[np.float32]:
-    generator = np.random.Generator(np.random.PCG64(0))
-    return generator.standard_normal((_ROWS, depth), np.float32)
-
-
-def inputs(ref: TensorRef, nonfinite: NonFinite) -> NDArray[np.float32]:
-    """Activations (…, K) as (M, K) float32, finite.
-
-    Raises:
-        NonFiniteError: they are not.
-    """
-    tensor = float_tensor(ref.load(), ref.name)
-    return _finite(tensor.reshape(-1, tensor.shape[-1]), nonfinite)
-
-
-def exact_output(
+def _exact_output(
     x: NDArray[np.float32], weight: NDArray[Any], nonfinite: NonFinite
 ) -> NDArray[np.float64]:
     """The output without quantization, x · weightᵀ in float64, (M, N), in blocks of columns."""
@@ -123,57 +115,45 @@ def exact_output(
     out = np.empty((len(rows), len(weight)))
     step = max(1, _BLOCK // max(1, weight.shape[1]))
     for start in range(0, len(weight), step):
-        block = _finite(weight[start : start + step], nonfinite).astype(np.float64)
+        block = finite(weight[start : start + step], nonfinite).astype(np.float64)
         np.matmul(rows, block.T, out=out[:, start : start + step])
     return out
 
 
-def _finite(tensor: NDArray[Any], nonfinite: NonFinite) -> NDArray[np.float32]:
-    values = tensor.astype(np.float32, copy=False)
-    count = values.size - int(np.count_nonzero(np.isfinite(values)))
-    if count and nonfinite == "error":
-        raise NonFiniteError(count, values.size)
-    return np.nan_to_num(values) if count else values
-
-
-def quantized_inputs(
-    x: NDArray[np.float32], recipe: ActivationRecipe, backend: Backend
-) -> QuantizedTensor | NDArray[np.float32] | QcoreError:
+def _quantized_input(
+    x: NDArray[np.float32], recipe: ActivationRecipe, task: OutputTask
+) -> Input | QcoreError:
     """The activations under a recipe; or why they cannot be."""
     if not isinstance(recipe, Recipe):
         return x
     try:
-        return quantize(x, recipe, backend=backend, threads=1)
+        return quantize(x, recipe, backend=task.quantizing, threads=1)
     except Exception as error:
         return as_own(error, recipe)
 
 
-def measure_layers(
+def _measure_recipe(
     weight: NDArray[Any],
     recipe: Recipe,
-    inputs: Mapping[ActivationRecipe, QuantizedTensor | NDArray[Any] | QcoreError],
+    fed: TensorRef,
+    inputs: Mapping[ActivationRecipe, Input | QcoreError],
     exact: NDArray[np.float64],
-    backend: Backend,
-    product_backend: Backend,
-    nonfinite: NonFinite,
-) -> dict[ActivationRecipe, Layer | QcoreError]:
-    """The error of the layer's output for one recipe of the weight and every one of its input.
-
-    Args:
-        weight: (N, K) floating.
-        recipe: for the weight.
-        inputs: (M, K) by recipe.
-        exact: (M, N), the output without quantization.
-        backend: what quantizes.
-        product_backend: what multiplies.
-        nonfinite: what to do with NaN and infinities.
-    """
-    found: dict[ActivationRecipe, Layer | QcoreError] = {}
+    task: OutputTask,
+) -> dict[ActivationRecipe, OutputError | QcoreError]:
+    """One recipe of the weight with every one of its input."""
     try:
-        quantized = quantize(weight, recipe, backend=backend, nonfinite=nonfinite, threads=1)
-        layer = Linear(quantized, backend=product_backend)
+        quantized = quantize(
+            weight,
+            recipe,
+            backend=task.quantizing,
+            nonfinite=task.nonfinite,
+            integers=task.integers,
+            threads=1,
+        )
+        layer = Linear(quantized, backend=task.multiplying)
     except Exception as error:
         return dict.fromkeys(inputs, as_own(error, recipe))
+    found: dict[ActivationRecipe, OutputError | QcoreError] = {}
     for activations, x in inputs.items():
         if isinstance(x, QcoreError):
             found[activations] = x
@@ -181,7 +161,11 @@ def measure_layers(
         try:
             output = layer(x)
             assert isinstance(output, np.ndarray)  # it has no recipe of its own
-            found[activations] = Layer(measure_errors(exact, output, SUMS), layer.path(x))
+            if not np.isfinite(output).all():
+                raise SchemeError("the layer's output is beyond float32")
+            stats = measure_errors(exact, output, SUMS)
+            backend = str(task.multiplying)
+            found[activations] = OutputError(stats, fed.name, fed.source, layer.path(x), backend)
         except Exception as error:
             found[activations] = as_own(error, recipe)
     return found

@@ -1,9 +1,9 @@
-"""What a comparison found: a row for each tensor and recipe, and a summary for each recipe."""
+"""What a comparison found: a row for each tensor and case, and a summary for each case."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,14 +11,14 @@ from qcore.case import ActivationRecipe, Case
 from qcore.error_stats import ErrorStats
 from qcore.interfaces.metric import Metric
 from qcore.loading import versions
-from qcore.outputs import Layer
+from qcore.outputs import OutputError
 from qcore.recipe import Recipe
 from qcore.sources import Unreadable
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one recipe did to one tensor.
+    """What one case did to one tensor.
 
     Attributes:
         tensor: the tensor's name.
@@ -28,11 +28,11 @@ class Row:
         recipe: what was applied.
         backend: what it ran on.
         metrics: by id; NaN where one is not defined.
-        seconds: processor time.
-        error: why there are no metrics, in one line, or None.
+        seconds: processor time for the tensor; its layer's output is not counted.
+        error: why there are no metrics, or none of the output, in one line, or None.
         stats: the sums behind the metrics.
         activations: what was applied to the activations; None where no layer was looked at.
-        layer: what became of the layer's output; None where it has no activations.
+        output: what became of the layer's output; None where it was not measured.
     """
 
     tensor: str
@@ -46,12 +46,22 @@ class Row:
     error: str | None
     stats: ErrorStats = field(repr=False)
     activations: ActivationRecipe | None = None
-    layer: Layer | None = None
+    output: OutputError | None = None
 
     @property
     def case(self) -> Case:
         """What was applied."""
         return Case(self.recipe, self.activations)
+
+    @property
+    def has_tensor(self) -> bool:
+        """Whether the tensor itself was measured, whatever became of its layer's output."""
+        return self.error is None or self.stats.count > 0
+
+    @property
+    def has_output(self) -> bool:
+        """Whether the layer's output was measured."""
+        return self.output is not None
 
     def to_dict(self) -> dict[str, Any]:
         """The row as JSON holds it."""
@@ -62,7 +72,7 @@ class Row:
             "dtype": self.dtype,
             "recipe": self.recipe.to_dict(),
             "activations": self.case.activations_dict(),
-            "path": None if self.layer is None else self.layer.path,
+            "output": None if self.output is None else self.output.to_dict(),
             "backend": self.backend,
             "metrics": _finite_or_none(self.metrics),
             "nonfinite": self.stats.nonfinite,
@@ -73,7 +83,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """One case over all the tensors on which every recipe succeeded that did on any.
+    """One case over all the tensors on which every case succeeded that did on any.
 
     Attributes:
         case: what was applied.
@@ -82,7 +92,7 @@ class Summary:
         elements: how many in all.
         seconds: processor time.
         failed: on how many tensors this case failed.
-        layers: on how many tensors the output of the layer was measured.
+        layers: over how many layers the metrics of outputs are.
     """
 
     case: Case
@@ -134,7 +144,7 @@ class Comparison:
     unreadable: list[Unreadable]
 
     @property
-    def with_layers(self) -> bool:
+    def with_outputs(self) -> bool:
         """Whether the outputs of layers were measured."""
         return any(case.activations is not None for case in self.cases)
 
@@ -146,29 +156,43 @@ class Comparison:
     def summary(self) -> list[Summary]:
         """One entry a case, in the order of `cases`.
 
-        Pooled are the tensors on which every case succeeded, but for cases that failed on all.
+        Pooled are the tensors on which every case succeeded, but for cases that failed on all; and
+        the same for the outputs of layers.
         """
+        tensors = self._pools(lambda row: row.has_tensor)
+        outputs = self._pools(lambda row: row.has_output)
         count = len(self.cases)
-        by_tensor = [self.rows[i : i + count] for i in range(0, len(self.rows), count)]
-        alive = [i for i in range(count) if any(rows[i].error is None for rows in by_tensor)]
-        complete = [rows for rows in by_tensor if all(rows[i].error is None for i in alive)]
         return [
-            self._pooled(
-                case,
-                [rows[i] for rows in complete] if i in alive else [],
-                sum(rows[i].error is not None for rows in by_tensor),
-            )
+            self._pooled(case, tensors[i], outputs[i], self.rows[i::count])
             for i, case in enumerate(self.cases)
         ]
 
-    def _pooled(self, case: Case, rows: Sequence[Row], failed: int) -> Summary:
-        stats, output, seconds, layers = ErrorStats(), ErrorStats(), 0.0, 0
-        for row in rows:
+    def _pools(self, measured: Callable[[Row], bool]) -> list[list[Row]]:
+        """For each case the rows to be pooled; none for a case that was measured nowhere."""
+        count = len(self.cases)
+        by_tensor = [self.rows[i : i + count] for i in range(0, len(self.rows), count)]
+        alive = [i for i in range(count) if any(measured(rows[i]) for rows in by_tensor)]
+        complete = [rows for rows in by_tensor if all(measured(rows[i]) for i in alive)]
+        return [[rows[i] for rows in complete] if i in alive else [] for i in range(count)]
+
+    def _pooled(
+        self, case: Case, tensors: Sequence[Row], outputs: Sequence[Row], every: Sequence[Row]
+    ) -> Summary:
+        stats, output, seconds = ErrorStats(), ErrorStats(), 0.0
+        for row in tensors:
             stats, seconds = stats.merge(row.stats), seconds + row.seconds
-            if row.layer is not None:
-                output, layers = output.merge(row.layer.stats), layers + 1
-        metrics = evaluate(self.metrics, stats, output)
-        return Summary(case, metrics, len(rows), stats.count, seconds, failed, layers)
+        for row in outputs:
+            if row.output is not None:
+                output = output.merge(row.output.stats)
+        return Summary(
+            case=case,
+            metrics=evaluate(self.metrics, stats, output),
+            tensors=len(tensors),
+            elements=stats.count,
+            seconds=seconds,
+            failed=sum(row.error is not None for row in every),
+            layers=len(outputs) if self.with_outputs else 0,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as one JSON object, without NaN or Infinity."""

@@ -4,37 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
 from qcore.blocking import Layout, float_tensor
-from qcore.case import ActivationRecipe, Case
+from qcore.case import Case
 from qcore.errors import QcoreError, ReadError
 from qcore.fitting import Cut, as_own
 from qcore.interfaces.backend import Backend
 from qcore.measuring import Outcome, measure
 from qcore.observing import NonFinite, Source
-from qcore.outputs import Activations, Layer, exact_output, inputs, measure_layers, quantized_inputs
+from qcore.outputs import OutputError, OutputTask, measure_outputs
 from qcore.recipe import Recipe
 from qcore.scheduling import Job
 from qcore.sources import TensorRef
-
-
-@dataclass(frozen=True)
-class LayerTask:
-    """What is done to the layers.
-
-    Attributes:
-        activations: where their inputs come from.
-        recipes: what is applied to those.
-        backend: what multiplies.
-    """
-
-    activations: Activations
-    recipes: Sequence[ActivationRecipe]
-    backend: Backend
 
 
 @dataclass(frozen=True)
@@ -48,7 +32,7 @@ class Task:
         nonfinite: what becomes of NaN and infinities.
         integers: whether integers are taken as numbers.
         tick: told of every chunk done: its elements × recipes.
-        layers: what is done to the layers that the tensors belong to, if anything.
+        outputs: what is done to the layers that the tensors belong to, if anything.
     """
 
     recipes: Sequence[Recipe]
@@ -57,37 +41,36 @@ class Task:
     nonfinite: NonFinite
     integers: bool
     tick: Callable[[int], None] | None
-    layers: LayerTask | None
+    outputs: OutputTask | None
 
     @property
     def cases(self) -> list[Case]:
         """Every recipe with every one for the activations."""
-        activations = [None] if self.layers is None else self.layers.recipes
+        activations = [None] if self.outputs is None else self.outputs.recipes
         return [Case(recipe, other) for recipe in self.recipes for other in activations]
 
 
-Found = tuple[Outcome, Layer | None]
-"""What a case did to the tensor, and to the output of its layer."""
+class Found(NamedTuple):
+    """What a case did to a tensor, and to the output of its layer, if that was looked at."""
+
+    tensor: Outcome
+    output: OutputError | QcoreError | None = None
 
 
 def measure_tensor(ref: TensorRef, task: Task) -> Job[list[Found]]:
     """Read a tensor once and apply every case to it; what fails has its error in place."""
-    cases = task.cases
+    outputs: dict[Case, OutputError | QcoreError] = {}
     try:
         (loaded,) = yield [ref.load]
         tensor = float_tensor(loaded, ref.name, integers=task.integers)
         outcomes = yield from _measure(tensor, task)
-        layers = yield from _layers(ref, tensor, task)
+        if task.outputs is not None:
+            outputs = yield from measure_outputs(ref, tensor, task.recipes, task.outputs)
     except QcoreError as error:
-        return [(error, None)] * len(cases)
+        return [Found(error)] * len(task.cases)
     except Exception as error:  # the tensor's failure, not the run's
-        return [(ReadError(f"{type(error).__name__}: {error}"), None)] * len(cases)
-    found: list[Found] = []
-    for case in cases:
-        outcome, layer = outcomes[case.recipe], layers.get(case)
-        failed = layer if isinstance(layer, QcoreError) else None
-        found.append((outcome, layer) if failed is None else (failed, None))  # type: ignore[arg-type]
-    return found
+        return [Found(ReadError(f"{type(error).__name__}: {error}"))] * len(task.cases)
+    return [Found(outcomes[case.recipe], outputs.get(case)) for case in task.cases]
 
 
 def _measure(tensor: NDArray[Any], task: Task) -> Job[dict[Recipe, Outcome]]:
@@ -111,37 +94,3 @@ def _by_cut(recipes: Sequence[Recipe], backend: Backend) -> list[list[Recipe]]:
     for recipe in recipes:
         groups.setdefault(Cut.of(recipe, backend), []).append(recipe)
     return list(groups.values())
-
-
-def _layers(
-    ref: TensorRef, weight: NDArray[Any], task: Task
-) -> Job[dict[Case, Layer | QcoreError]]:
-    """Apply every case to the layer whose weight the tensor is; nothing where it has no input."""
-    layers = task.layers
-    fed = None if layers is None else layers.activations.find(ref)
-    if layers is None or fed is None:
-        return {}
-    (x,) = yield [partial(inputs, fed, task.nonfinite)]
-    exact, *quantized = yield [
-        partial(exact_output, x, weight, task.nonfinite),
-        *(partial(quantized_inputs, x, recipe, task.backend) for recipe in layers.recipes),
-    ]
-    by_recipe = dict(zip(layers.recipes, quantized, strict=True))
-    found = yield [
-        partial(
-            measure_layers,
-            weight,
-            recipe,
-            by_recipe,
-            exact,
-            task.backend,
-            layers.backend,
-            task.nonfinite,
-        )
-        for recipe in task.recipes
-    ]
-    return {
-        Case(recipe, other): layer
-        for recipe, by_activation in zip(task.recipes, found, strict=True)
-        for other, layer in by_activation.items()
-    }

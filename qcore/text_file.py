@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -16,17 +15,20 @@ def write(path: Path, text: str) -> None:
     Raises:
         UsageError: it cannot be written.
     """
+    data = text.encode("utf-8", "surrogateescape")  # a path that is no UTF-8, back as it was
     target = path.resolve()
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         if path.exists() and not path.is_file():  # a pipe, a device: there is nothing to replace
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(data)
             return
-        part.write_text(text, encoding="utf-8")
-        if target.exists():
-            shutil.copymode(target, part)
-        part.replace(target)
+        try:
+            part.write_bytes(data)
+            if target.exists():
+                shutil.copymode(target, part)
+            part.replace(target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
         raise UsageError(f"cannot write '{path}': {error.strerror}") from None

@@ -178,7 +178,7 @@ RESULT_KEYS = [
     "dtype",
     "recipe",
     "activations",
-    "path",
+    "output",
     "backend",
     "metrics",
     "nonfinite",

@@ -89,6 +89,16 @@ class Signs(Quantizer):
 
 
 @dataclass(frozen=True)
+class Cubes(Levels):
+    """A grid whose codes mean something else than its levels."""
+
+    id: ClassVar[str] = "cubes"
+
+    def decode(self, codes: NDArray[Any], params: QuantParams) -> Floats:
+        return super().decode(codes, params) ** 3
+
+
+@dataclass(frozen=True)
 class WithMore(GridQuantizer):
     """A grid whose blocks store more than a scale."""
 
@@ -381,19 +391,20 @@ X = np.random.default_rng(0).normal(size=(4, 16)).astype(np.float32)
 @pytest.mark.parametrize(
     ("recipe", "why"),
     [
-        (qcore.Recipe("pot", 8), "the levels of 'pot' at 8 bits have no step in common within 16"),
+        (qcore.Recipe("pot", 8), "the levels of 'pot' at 8 bits span more than 16-bit integers"),
         (
             qcore.Recipe("apot:k=8", 6),
-            "the levels of 'apot:k=8' at 6 bits have no step in common within 16",
+            "the levels of 'apot:k=8' at 6 bits span more than 16-bit integers",
         ),
         (qcore.Recipe(Signs()), "'signs' is no grid"),
         (
             qcore.Recipe(WithMore()),
             "'with-more' stores more than scale, zero point and offset",
         ),
-        (qcore.Recipe("symmetric", 8, "channel:1"), "'channel:1' has a scale for every 1 inputs"),
+        (qcore.Recipe(Cubes(LevelGrid([-1, 0, 1]))), "'cubes' decodes in its own way"),
+        (qcore.Recipe("symmetric", 8, "channel:1"), "'channel:1' has a scale for every input"),
         (qcore.Recipe("symmetric", 8, "group:4"), "'group:4' has a scale for every 4 inputs"),
-        (qcore.Recipe("symmetric", 8, "group:4:0"), "'group:4:0' has a scale for every 1 inputs"),
+        (qcore.Recipe("symmetric", 8, "group:4:0"), "'group:4:0' has a scale for every input"),
     ],
     ids=str,
 )
@@ -403,6 +414,15 @@ def test_why_a_tensor_cannot_be_multiplied_as_integers(recipe: qcore.Recipe, why
     with pytest.raises(qcore.UsageError) as caught:
         affine_rows(q)
     assert str(caught.value) == f"no integer product: {why}"
+
+
+def test_a_zero_point_is_a_whole_number_of_steps() -> None:
+    """On a grid of integers; between the levels of another it has no meaning."""
+    params = QuantParams(np.float32([[1]]), np.int32([[3]]))
+    recipe = qcore.Recipe(Levels(LevelGrid([-0.75, 0, 0.5])))
+    made = qcore.quantize(X, recipe)
+    q = qcore.QuantizedTensor(made.codes, params, recipe, made.layout)
+    assert obstacle(q) == "'levels' has a zero point between its levels"
 
 
 @pytest.mark.parametrize("depth", [0, 1, 4, 7])

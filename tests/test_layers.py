@@ -181,7 +181,7 @@ def expected_of(
 
 
 @BACKENDS
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(layers())
 def test_a_layer_is_the_product_of_exact_values_rounded_once(
     backend: str, layer: tuple[Any, Any, Any, bool]
@@ -193,7 +193,7 @@ def test_a_layer_is_the_product_of_exact_values_rounded_once(
 
 
 @BACKENDS
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=40)
 @given(layers())
 def test_a_layer_is_near_the_product_of_what_dequantize_gives(
     backend: str, layer: tuple[Any, Any, Any, bool]
@@ -211,7 +211,7 @@ def test_a_layer_is_near_the_product_of_what_dequantize_gives(
     assert (np.abs(y - expected) <= room + 2.0**-46 * size).all()
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(layers(), st.integers(1, 40), st.integers(1, 30))
 def test_backends_agree_to_an_ulp_however_the_output_is_cut(
     layer: tuple[Any, Any, Any, bool], tile: int, strip: int
@@ -256,7 +256,7 @@ def test_symmetric_by_symmetric_is_the_integer_sum_times_both_scales(
 
 
 @BACKENDS
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(layers(), st.integers(-8, 8), st.integers(-8, 8))
 def test_powers_of_two_in_the_scales_pass_through(
     backend: str, layer: tuple[Any, Any, Any, bool], i: int, j: int
@@ -276,7 +276,7 @@ def test_powers_of_two_in_the_scales_pass_through(
 
 
 @BACKENDS
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(layers(most_rows=3))
 def test_leading_axes_are_rows(backend: str, layer: tuple[Any, Any, Any, bool]) -> None:
     x, w, bias, _ = layer
@@ -361,29 +361,29 @@ FLOAT_PATHS: list[tuple[Any, Any, str]] = [
     (
         ("pot", 8),
         ("symmetric", 8),
-        "the levels of 'pot' at 8 bits have no step in common within 16",
+        "the levels of 'pot' at 8 bits span more than 16-bit integers",
     ),
     (
         ("symmetric", 8),
         ("pot", 6),
-        "the levels of 'pot' at 6 bits have no step in common within 16",
+        "the levels of 'pot' at 6 bits span more than 16-bit integers",
     ),
     (
         ("apot:k=4:signed=false", 8),
         ("symmetric", 8),
-        "the levels of 'apot:k=4:signed=false' at 8 bits have no step in common within 16",
+        "the levels of 'apot:k=4:signed=false' at 8 bits span more than 16-bit integers",
     ),
     ((Signs(),), ("symmetric", 8), "'signs' is no grid"),
     (("symmetric", 8), (Signs(),), "'signs' is no grid"),
     (
         ("symmetric", 8, "channel:1"),
         ("symmetric", 8),
-        "'channel:1' has a scale for every 1 inputs",
+        "'channel:1' has a scale for every input",
     ),
     (
         ("symmetric", 8),
         ("symmetric", 8, "channel:1"),
-        "'channel:1' has a scale for every 1 inputs",
+        "'channel:1' has a scale for every input",
     ),
     (("uniform", 8, "group:4"), ("uniform", 8), "'group:4' has a scale for every 4 inputs"),
     (
@@ -538,7 +538,7 @@ def test_an_output_recipe_gives_what_quantizing_the_output_gives(
             np.testing.assert_array_equal(as_text.codes, found.codes)
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=70)
 @given(
     layers(),
     st.sampled_from(FUSED),
@@ -557,10 +557,7 @@ def test_an_output_recipe_is_applied_to_whole_outputs_however_they_are_cut(
         patch.setattr(pieces, "_STRIP_ELEMENTS", strip)
         patch.setattr(pieces, "_TILE_ELEMENTS", 2 * strip)
         found = qcore.linear(x, w, bias, activation, recipe, backend=backend)
-    np.testing.assert_array_equal(found.codes, expected.codes, strict=True)
-    assert found.layout == expected.layout
-    if found.codes.size:
-        assert_same_tensor(found, expected)
+    assert_same_tensor(found, expected)
 
 
 def test_a_larger_output_is_quantized_as_one_tensor() -> None:
@@ -570,6 +567,17 @@ def test_a_larger_output_is_quantized_as_one_tensor() -> None:
     recipe = "asymmetric bits=4 observer=fixed:-2:2 rounding=stochastic:3"
     found = qcore.linear(x, w, output=recipe)
     assert_same_tensor(found, qcore.quantize(qcore.linear(x, w), recipe))
+
+
+@BACKENDS
+@pytest.mark.parametrize("output", ["symmetric observer=fixed:-1:1", "symmetric"])
+def test_an_output_beyond_float32_cannot_be_quantized(backend: str, output: str) -> None:
+    """Whether it is quantized block by block or afterwards; as floats it is infinite."""
+    w = quantized(np.full((2, 8), 3e38), "symmetric", 8)
+    for x in (quantized([[3e38] * 8, [0] * 8], "symmetric", 8), np.float32([[3e38] * 8, [0] * 8])):
+        assert qcore.linear(x, w, backend=backend).tolist() == [[np.inf] * 2, [0, 0]]
+        with pytest.raises(qcore.NonFiniteError):
+            qcore.linear(x, w, output=output, backend=backend)
 
 
 def test_layers_follow_each_other_in_codes() -> None:
@@ -715,14 +723,39 @@ def test_a_bias_has_one_entry_an_output(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("dtype", [np.int32, bool, np.complex64])
 def test_a_bias_is_floating(dtype: Any) -> None:
-    with pytest.raises(qcore.DtypeError, match=f"^'bias' holds {np.dtype(dtype).name}; "):
+    with pytest.raises(qcore.DtypeError) as caught:
         qcore.Linear(weight(4, 16), np.zeros(4, dtype))
+    expected = f"'bias' holds {np.dtype(dtype).name}; a layer takes floating numbers"
+    assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_bias_is_finite(value: float) -> None:
+    with pytest.raises(qcore.NonFiniteError) as caught:
+        qcore.Linear(weight(4, 16), np.float32([0, value, 0, value]))
+    assert (caught.value.count, caught.value.size) == (2, 4)
 
 
 @pytest.mark.parametrize("dtype", [np.int8, bool, np.complex64])
 def test_an_input_that_is_not_quantized_is_floating(dtype: Any) -> None:
-    with pytest.raises(qcore.DtypeError, match=f"^'x' holds {np.dtype(dtype).name}; "):
+    with pytest.raises(qcore.DtypeError) as caught:
         qcore.linear(np.zeros((2, 16), dtype), weight(4, 16))
+    expected = f"'x' holds {np.dtype(dtype).name}; a layer takes floating numbers"
+    assert str(caught.value) == expected
+
+
+def test_a_weight_is_quantized() -> None:
+    with pytest.raises(qcore.UsageError) as caught:
+        qcore.Linear(normal(4, 16))  # type: ignore[arg-type]
+    assert str(caught.value) == "weight is ndarray; quantize it first, with qcore.quantize"
+
+
+@BACKENDS
+def test_lists_are_arrays(backend: str) -> None:
+    w = weight(2, 3)
+    x, bias = [[1.0, 2.0, 3.0]], [0.5, -0.5]
+    found = qcore.linear(x, w, bias, backend=backend)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(found, qcore.linear(np.array(x), w, np.array(bias)))
 
 
 @pytest.mark.parametrize("name", ["gelu", "ReLU", ""])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import qcore
 from qcore import samples
-from qcore.outputs import Activations
+from qcore.activations import Activations
 from qcore.sources import from_arrays
 
 W8, W4 = "symmetric bits=8 granularity=channel:0", "asymmetric bits=4 granularity=group:8"
@@ -73,7 +73,7 @@ def test_weights_are_measured_as_they_are_without_activations() -> None:
     with_them, without = compare().rows[0], qcore.compare(LAYER, W8).rows[0]
     assert {id: with_them.metrics[id] for id in without.metrics} == without.metrics
     assert without.activations is None
-    assert without.layer is None
+    assert without.output is None
 
 
 def test_every_recipe_goes_with_every_one_for_the_activations_in_order() -> None:
@@ -81,7 +81,7 @@ def test_every_recipe_goes_with_every_one_for_the_activations_in_order() -> None
     cases = [(str(case.recipe), str(case.activations)) for case in comparison.cases]
     assert cases == [(w, a) for w in (W8, W4) for a in ("float", A8)]
     assert [row.case for row in comparison.rows] == comparison.cases
-    paths = [row.layer.path for row in comparison.rows if row.layer is not None]
+    paths = [row.output.path for row in comparison.rows if row.output is not None]
     assert paths == ["float32: the activations are not quantized", "int8"] * 2
 
 
@@ -124,16 +124,16 @@ def test_the_document_says_what_was_applied_and_how_it_was_computed() -> None:
     floating, quantized = document["results"]
     assert floating["activations"] == "float"
     assert quantized["activations"] == qcore.Recipe.parse(A8).to_dict()
-    assert quantized["path"] == "int8"
+    assert quantized["output"] == {
+        "input": "fc.input", "source": "", "path": "int8", "backend": "int8-blas",
+    }  # fmt: skip
     assert [summary["layers"] for summary in document["summary"]] == [1, 1]
 
 
 def test_the_samples_carry_the_inputs_of_their_dense_layers() -> None:
     path = samples.path()
-    comparison = qcore.compare(
-        path, W8, include=samples.WEIGHTS, activations=path, activation_recipes=A8
-    )
-    measured = {row.tensor for row in comparison.rows if row.layer is not None}
+    comparison = qcore.compare(path, W8, activations=path, activation_recipes=A8)
+    measured = {row.tensor for row in comparison.rows if row.output is not None}
     assert measured == {"fc1.weight", "fc2.weight"}
     assert 45 < comparison.summary()[0].metrics["output_sqnr_db"] < 55
 
@@ -149,14 +149,20 @@ def found(inputs: dict[str, Any], name: str = "fc.weight", shape: tuple[int, ...
 
 def test_the_input_is_the_one_of_the_same_layer() -> None:
     assert found({"other": normal(4, 16), "fc.input": normal(4, 16)}) == "fc.input"
-    assert found({"fc.input": normal(4, 15), "other": normal(4, 16)}) == "other"
+    assert found({"fc.input": normal(4, 15), "other": normal(4, 16)}) is None
     assert found({"w.input": normal(16), "x": normal(16)}, "w") == "w.input"
+    assert found({"fc.weight": normal(4, 16), "x": normal(16)}) == "fc.weight"
 
 
-def test_without_a_name_it_is_the_only_one_that_fits() -> None:
-    assert found({"x": normal(4, 16), "y": normal(4, 8)}) == "x"
-    assert found({"x": normal(4, 16), "y": normal(2, 16)}) is None
+def test_a_single_tensor_is_the_input_of_all_that_have_as_many_columns() -> None:
+    assert found({"x": normal(4, 16)}) == "x"
+    assert found({"x": normal(4, 16), "y": normal(4, 8)}) is None
+    assert found({"x": normal(4, 8)}) is None
     assert found({"ids": np.zeros((4, 16), np.int64)}) is None
+
+
+def test_what_is_named_after_another_layer_is_not_taken() -> None:
+    assert found({"o.input": normal(4, 16)}) is None
 
 
 def test_only_matrices_have_an_input() -> None:
@@ -167,15 +173,19 @@ def test_a_weight_is_not_its_own_input(tmp_path: Path) -> None:
     one, other = tmp_path / "model.npz", tmp_path / "inputs.npz"
     np.savez(one, w=normal(16, 16))
     np.savez(other, w=normal(3, 16, seed=1))
-    with pytest.raises(qcore.UsageError, match=r"^the activations fit none of the 1 tensors; "):
-        qcore.compare(one, W8, activations=one)
-    assert qcore.compare(one, W8, activations=other).rows[0].layer is not None
+    for path in (one, tmp_path / "." / ".." / tmp_path.name / "model.npz"):
+        with pytest.raises(qcore.UsageError, match=r"^the activations fit none of the 1 tensors; "):
+            qcore.compare(one, W8, activations=path)
+    w = {"w": normal(16, 16)}
+    with pytest.raises(qcore.UsageError, match="fit none"):
+        qcore.compare(w, W8, activations=w)
+    assert qcore.compare(one, W8, activations=other).rows[0].output is not None
 
 
 def test_synthetic_activations_fit_every_matrix_and_are_always_the_same() -> None:
     weights = {"a": normal(4, 8), "b": normal(3, 16)}
     first, second = (compare(weights, activations="synthetic:normal") for _ in range(2))
-    assert all(row.layer is not None for row in first.rows)
+    assert all(row.output is not None for row in first.rows)
     assert [row.metrics for row in first.rows] == [row.metrics for row in second.rows]
 
 
@@ -190,24 +200,55 @@ def test_a_recipe_that_fails_on_the_activations_leaves_the_others_alone() -> Non
         "'fc.weight': 'group:7': 7 does not divide axis 1 of shape (5, 16); "
         "sizes that do: 1, 2, 4, 8, 16; or add tail=short"
     )
-    assert math.isnan(bad.metrics["sqnr_db"])
+    assert math.isnan(bad.metrics["output_sqnr_db"])
+    assert bad.metrics["sqnr_db"] == good.metrics["sqnr_db"]
 
 
-def test_activations_that_are_not_finite_are_an_error_or_clipped() -> None:
+def test_a_recipe_that_fails_on_all_activations_empties_no_other_summary() -> None:
+    weights = {**LAYER, "other": normal(3, 5)}
+    good, bad = compare(
+        weights, activation_recipes=[A8, "symmetric granularity=channel:9"]
+    ).summary()
+    assert (good.tensors, good.layers, good.failed) == (2, 1, 0)
+    assert (bad.tensors, bad.layers, bad.failed) == (2, 0, 1)
+    assert good.metrics["sqnr_db"] == bad.metrics["sqnr_db"]
+    assert good.metrics["output_sqnr_db"] > 30
+    assert math.isnan(bad.metrics["output_sqnr_db"])
+
+
+def test_activations_that_are_not_finite_are_named_or_clipped() -> None:
     broken = INPUT["fc.input"].copy()
-    broken[0, :2] = np.nan, np.inf
+    broken[0, :2] = np.nan
     (row,) = compare(activations={"fc.input": broken}).rows
     assert row.error is not None
-    assert "2 of 80 values are NaN" in row.error
+    assert row.error.startswith("'fc.weight': activations 'fc.input': 2 of 80 values are NaN")
+    assert row.metrics["sqnr_db"] > 30
     (row,) = compare(activations={"fc.input": broken}, nonfinite="clip").rows
     assert row.error is None
+
+
+def test_an_output_beyond_float32_is_an_error() -> None:
+    huge = {"fc.input": np.full((2, 16), 3e38, np.float32)}
+    (row,) = compare({"fc.weight": np.full((3, 16), 9, np.float32)}, activations=huge).rows
+    assert row.error is not None
+    assert row.error.endswith("the layer's output is beyond float32")
+
+
+def test_integer_weights_are_taken_as_numbers_if_asked_for() -> None:
+    weights = {"fc.weight": np.arange(96, dtype=np.int8).reshape(6, 16)}
+    (row,) = compare(weights, integers=True).rows
+    assert row.error is None
+    assert row.output is not None
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"activations": "synthetic:laplace"}, r"'synthetic:laplace' are not known; .*:normal$"),
+        ({"activations": "synthetic:laplace"}, "'synthetic:laplace' are not known; there is"),
         ({"activations": {"x": normal(3, 5)}}, "^the activations fit none of the 1 tensors; "),
+        ({"activations": normal(3, 5)}, "activations are arrays by name, files, or synthetic"),
+        ({"activations": [""]}, "activations are arrays by name, files, or synthetic"),
+        ({"activations": None, "activation_recipes": A8}, "but no activations$"),
         ({"activation_recipes": []}, "give at least one recipe for the activations, or 'float'"),
         ({"activations": None, "metrics": "output_rel_l2"}, "'output_rel_l2' measures a layer's"),
     ],

@@ -108,6 +108,7 @@ def _records(calibration: Calibration) -> list[dict[str, Any]]:
             "hi": known.hi,
             "batches": known.batches,
             "elements": known.elements,
+            "nonfinite": known.nonfinite,
         }
         for name, known in calibration.ranges.items()
     ]

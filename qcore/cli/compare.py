@@ -71,11 +71,13 @@ def compare(
         typer.Option(help="What to run on. (default: numpy)", rich_help_panel=_AXES),
     ] = None,
     activations: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             metavar="FILE",
             help="Measure the output of layers too: a file with their inputs, fc1.input for "
-            "fc1.weight, or synthetic:normal. (default, without PATH: the samples' own)",
+            "fc1.weight, or synthetic:normal; may be repeated. (default, without PATH: the "
+            "samples' own)",
+            show_default=False,
             rich_help_panel=_LAYERS,
         ),
     ] = None,
@@ -143,10 +145,10 @@ def compare(
     from qcore.cli.progress import progress
     from qcore.cli.tables import ComparisonTable
 
-    if activations is None and (activation_scheme or activation_bits or activation_granularity):
+    if not activations and (activation_scheme or activation_bits or activation_granularity):
         if paths:
             raise qcore.UsageError("give --activations too: a FILE, or synthetic:normal")
-        activations = str(samples.path())
+        activations = [str(samples.path())]
     given = {
         "scheme": scheme,
         "granularity": granularity,
@@ -161,12 +163,12 @@ def compare(
         note("no PATH given: comparing the weights of the bundled digits network")
         paths, include = [samples.path()], include or samples.WEIGHTS
     if output is not None:
-        check_output(output, paths)
+        check_output(output, [*paths, *map(Path, activations or ())])
     with progress("comparing") as report:
         comparison = qcore.compare(
             paths,
             recipes,
-            activations=activations,
+            activations=activations or None,
             activation_recipes=_activation_recipes(
                 activation_scheme, activation_bits, activation_granularity
             ),
@@ -197,6 +199,8 @@ def _activation_recipes(
     quantized = [name for name in names if name != "float"]
     if not names and (bits or granularity):
         quantized = ["asymmetric"]
+    if names == ["float"] and (bits or granularity):
+        raise qcore.UsageError("activations that stay float have neither bits nor granularity")
     recipes: list[Any] = ["float"] if "float" in names or not quantized else []
     if quantized:
         width = widths("--activation-bits", bits) or {"bits": [8]}

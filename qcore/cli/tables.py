@@ -8,15 +8,15 @@ from typing import Any
 
 from rich.console import RenderableType
 
+from qcore.case import Case
 from qcore.cli.columns import Column, Fitted, Kind, table
+from qcore.comparison import OUTPUT_METRICS
 from qcore.interfaces.metric import Metric
-from qcore.recipe import AXES, Recipe
+from qcore.recipe import AXES, DEFAULTS, Recipe
 from qcore.results import Comparison, Row, Summary
 
 _MOST_ROWS = 40
 """A table on the screen ends here; the other formats give every row."""
-
-_OUTPUTS = ("output_sqnr_db", "output_rel_l2")
 
 _SHOWN = ("bits_per_weight", "sqnr_db", "max_abs", "cosine")
 
@@ -94,9 +94,9 @@ class ComparisonTable:
         ]
 
     def _activations(self) -> list[Column]:
-        if not self._comparison.with_layers:
+        if not self._comparison.with_outputs:
             return []
-        return [Column("activations", lambda entry: entry.case.activations_label)]
+        return [Column("activations", lambda entry: _activations_label(entry.case))]
 
     def _split(self, columns: list[Column]) -> tuple[list[Column], list[Column]]:
         """The columns that tell entries apart, and those that do not."""
@@ -109,7 +109,7 @@ class ComparisonTable:
 
     def _metric_columns(self) -> list[Column]:
         by_id = {metric.id: metric for metric in self._comparison.metrics}
-        outputs = _OUTPUTS if self._comparison.with_layers else ()
+        outputs = OUTPUT_METRICS if self._comparison.with_outputs else ()
         ids = dict.fromkeys([*_SHOWN, *outputs, *self._asked, self._sort.id])
 
         def value(id: str) -> Callable[[Row | Summary], str]:
@@ -135,8 +135,9 @@ class ComparisonTable:
         if complete.tensors != comparison.tensors:
             total = f"{complete.tensors} of {total}, those on which every recipe succeeded"
         lines = [f"{total} · {complete.elements:,} elements"]
-        if comparison.with_layers:
-            lines.append(f"out: of {complete.layers} layer{'s' * (complete.layers != 1)}")
+        if comparison.with_outputs:
+            layers = max(summary.layers for summary in comparison.summary())
+            lines.append(f"out: the output of {layers} layer{'s' * (layers != 1)}")
         # Every recipe of a tensor met the same values: one of them counts.
         replaced = sum(row.stats.nonfinite for row in comparison.rows[:: len(comparison.cases)])
         if replaced:
@@ -147,6 +148,15 @@ class ComparisonTable:
         if len(self._entries) > _MOST_ROWS:
             lines.append(f"{_MOST_ROWS} of {len(self._entries)} rows shown; --format csv has all")
         return "\n".join([" · ".join(facts), " · ".join(lines)])
+
+
+def _activations_label(case: Case) -> str:
+    """The activations' recipe in a few words, such as `asymmetric 8 token`."""
+    own = case.activations
+    if not isinstance(own, Recipe):
+        return own or ""
+    further = [getattr(own, axis) for axis in AXES if getattr(own, axis) != DEFAULTS[axis]]
+    return " ".join([own.scheme_spec, str(own.bits), *further])
 
 
 def registry_table(entries: list[dict[str, Any]]) -> RenderableType:

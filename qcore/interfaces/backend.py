@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from qcore.error_stats import ErrorStats, measure_errors
 from qcore.errors import UsageError
 from qcore.interfaces.boundary import check_codes, check_values
+from qcore.interfaces.epilogue import Epilogue
 from qcore.interfaces.products import (
     AffineRows,
-    Epilogue,
     PreparedMatrix,
     PreparedWeights,
     check_matrix,
@@ -33,7 +33,7 @@ class Backend(Configurable, ABC):
     """Runs a scheme on chunks of blocks, (n, b) float32 and finite, and multiplies integers.
 
     Whatever a backend overrides gives the same codes, values and integers as the defaults, to the
-    bit.
+    bit; the floats of a layer agree but for the rounding of float64.
     """
 
     chunk_elements: ClassVar[int] = 3 << 16
@@ -159,6 +159,9 @@ class Backend(Configurable, ABC):
             ShapeError: the shapes do not fit.
             UsageError: `b` was prepared by another backend.
         """
+        if not isinstance(b, PreparedMatrix):
+            b = b if hasattr(b, "dtype") else np.asarray(b)
+        a = a if hasattr(a, "dtype") else np.asarray(a)
         check_product(self.id, a, b)
         depth, columns = b.shape
         rows = a.reshape(-1, depth) if depth else a.reshape(math.prod(a.shape[:-1]), 0)

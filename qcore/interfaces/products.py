@@ -1,4 +1,4 @@
-"""Products of integer matrices: what may be multiplied, what it gives, and layers made of it."""
+"""Integer matrices as operands: what may be multiplied, what it gives, and what it stands for."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcore.errors import DtypeError, ShapeError, UsageError
-from qcore.interfaces.quantizer import Quantizer
-from qcore.interfaces.rounding import RoundingPolicy
-from qcore.params import QuantParams
 
 LARGEST = {np.dtype(np.int8): 128, np.dtype(np.uint8): 255}
 """The dtypes that are multiplied, and their largest magnitudes."""
@@ -140,70 +137,6 @@ class PreparedWeights:
                 f"{self.rows.group}; give both the same group size"
             )
         return max(x.spans, self.rows.spans, key=len)
-
-
-@dataclass(frozen=True, eq=False)
-class Requantize:
-    """How a layer's output becomes codes.
-
-    Attributes:
-        quantizer: the scheme.
-        params: one row, for all of the output.
-        rounding: the policy.
-    """
-
-    quantizer: Quantizer
-    params: QuantParams
-    rounding: RoundingPolicy
-
-    def codes(self, values: NDArray[np.float32], first_row: int) -> NDArray[Any]:
-        """The codes of some rows of the output, (m, N); the first of them is row `first_row`."""
-        rounding = self.rounding
-        if rounding.needs_positions:
-            start = first_row * values.shape[1]
-            at = np.arange(start, start + values.size, dtype=np.uint64)
-            rounding = rounding.at(at.reshape(1, -1))
-        codes = self.quantizer.encode(values.reshape(1, -1), self.params, rounding)
-        return codes.reshape(values.shape)
-
-
-@dataclass(frozen=True, eq=False)
-class Epilogue:
-    """What comes after the product of a layer, block by block.
-
-    Attributes:
-        bias: (N,) float64, or None.
-        relu: whether negative values become 0.
-        requantize: how values become codes; None leaves float32.
-    """
-
-    bias: NDArray[np.float64] | None = None
-    relu: bool = False
-    requantize: Requantize | None = None
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """What it gives."""
-        if self.requantize is None:
-            return np.dtype(np.float32)
-        return self.requantize.quantizer.code_dtype
-
-    def finish(self, values: NDArray[np.float64], out: NDArray[Any], first_row: int) -> None:
-        """Write some rows of the output.
-
-        Args:
-            values: (m, N), the products; used as scratch.
-            out: (m, N) of `dtype`.
-            first_row: where they are in the output.
-        """
-        if self.bias is not None:
-            np.add(values, self.bias, out=values)
-        single = out if self.requantize is None else np.empty(values.shape, np.float32)
-        np.copyto(single, values, casting="same_kind")
-        if self.relu:
-            np.maximum(single, 0, out=single)
-        if self.requantize is not None:
-            out[...] = self.requantize.codes(single, first_row)
 
 
 def sum_dtype(depth: int, a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:

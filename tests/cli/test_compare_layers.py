@@ -41,7 +41,7 @@ def test_weight_recipes_meet_activation_recipes_in_one_table(run: Command) -> No
     assert sorted((row[1], row[2]) for row in rows) == [
         ("4", "asymmetric"), ("4", "float"), ("8", "asymmetric"), ("8", "float"),
     ]  # fmt: skip
-    assert "out: of 2 layers" in out
+    assert "out: the output of 2 layers" in out
     assert all(len(line) <= 80 for line in lines)
 
 
@@ -55,7 +55,7 @@ def test_the_best_output_comes_first(run: Command, model: Path, inputs: Path) ->
     assert {(r["recipe"]["bits"], r["activations"]["bits"]) for r in document["results"]} == {
         (4, 3), (4, 8), (8, 3), (8, 8),
     }  # fmt: skip
-    assert all(result["path"] == "int8" for result in document["results"])
+    assert all(result["output"]["path"] == "int8" for result in document["results"])
     _, table, _ = run(
         "compare", model, "--activations", inputs, "--scheme", "symmetric", "--bits", "4,8",
         "--activation-scheme", "symmetric", "--activation-bits", "3,8", "--format", "csv",
@@ -100,6 +100,17 @@ def test_bits_alone_mean_asymmetric_codes_a_token(run: Command, model: Path) -> 
             ["--activations", "synthetic:normal", "--activation-scheme", "symetric"],
             "unknown scheme 'symetric', did you mean 'symmetric'?",
         ),
+        (
+            [
+                "--activations",
+                "synthetic:normal",
+                "--activation-scheme",
+                "float",
+                "--activation-bits",
+                "4",
+            ],
+            "activations that stay float have neither bits nor granularity",
+        ),
         (["--metric", "output_sqnr_db"], "'output_sqnr_db' measures a layer's output"),
     ],
 )
@@ -111,3 +122,11 @@ def test_a_mistake_is_one_line(
     assert out == ""
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_the_activations_are_never_written_over(run: Command, model: Path, inputs: Path) -> None:
+    before = inputs.read_bytes()
+    status, _, err = run("compare", model, "--activations", inputs, "--output", inputs)
+    assert status == 2
+    assert "would write over the input" in err
+    assert inputs.read_bytes() == before

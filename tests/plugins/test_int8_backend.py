@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 import qcore
 from qcore_int8 import Int8Blas, backend, pieces
-from qcore_int8.exact import BUFFERS, Factor, exact_sum, spans_of_bound, spans_of_matrix
+from qcore_int8.buffers import BUFFERS
+from qcore_int8.exact import Factor, exact_sum, spans_of_bound, spans_of_matrix
 
 Integers = NDArray[Any]
 
@@ -116,7 +117,7 @@ def operands(draw: st.DrawFn, most_axes: int = 4) -> tuple[Integers, Integers]:
 
 
 @BACKENDS
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(operands(), st.booleans())
 def test_every_integer_is_that_of_int64(
     id: str, ab: tuple[Integers, Integers], prepared: bool
@@ -409,17 +410,25 @@ def test_wherever_k_is_cut_the_sum_is_the_same(
 # --- pieces: tiles for BLAS, strips for the cache -------------------------------------------------
 
 
-@pytest.mark.parametrize(("cut", "elements"), [(pieces.tiles, 1 << 22), (pieces.strips, 1 << 15)])
+def cut_in_tiles(rows: int, width: int) -> list[slice]:
+    return list(pieces.tiles(rows, width))
+
+
+def cut_in_strips(rows: int, width: int) -> list[slice]:
+    return list(pieces.strips(rows, width))
+
+
+@pytest.mark.parametrize(("cut", "elements"), [(cut_in_tiles, 1 << 22), (cut_in_strips, 1 << 15)])
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
 def test_pieces_cover_the_rows_and_stay_small(
-    cut: Callable[[tuple[int, int]], Any], elements: int, rows: int, columns: int
+    cut: Callable[[int, int], list[slice]], elements: int, rows: int, width: int
 ) -> None:
-    assume(rows * columns < elements * 2000)
-    found = list(cut((rows, columns)))
+    assume(rows * width < elements * 2000)
+    found = cut(rows, width)
     assert_covers(found, rows)
     largest = max((piece.stop - piece.start for piece in found), default=0)
-    assert largest * columns <= max(elements, columns)
+    assert largest * width <= max(elements, width)
 
 
 @settings(deadline=None, max_examples=80)
@@ -447,24 +456,54 @@ def test_large_products_are_exact_too(rows: int, depth: int, columns: int) -> No
         assert_exact(product("int8-blas", a, b, prepared=prepared), a, b)
 
 
-def scratch(rows: int, depth: int, columns: int, prepared: bool) -> int:
-    """The most memory that a product took besides its result, starting without buffers."""
-    a, b = np.ones((rows, depth), np.int8), np.ones((depth, columns), np.int8)
-    right = Int8Blas().prepare(b) if prepared else b
+def scratch(call: Callable[[], Any]) -> int:
+    """The most memory that a call took besides its result, starting without buffers."""
     with ThreadPoolExecutor(1) as fresh:  # buffers belong to a thread
         tracemalloc.start()
         try:
-            size = fresh.submit(lambda: Int8Blas().gemm(a, right).nbytes).result()
+            size: int = fresh.submit(lambda: call().nbytes).result()
             return tracemalloc.get_traced_memory()[1] - size
         finally:
             tracemalloc.stop()
 
 
+def scratch_of_product(rows: int, depth: int, columns: int, prepared: bool) -> int:
+    a, b = np.ones((rows, depth), np.int8), np.ones((depth, columns), np.int8)
+    right = Int8Blas().prepare(b) if prepared else b
+    return scratch(lambda: Int8Blas().gemm(a, right))
+
+
+def scratch_of_layer(rows: int, depth: int, columns: int, digits: int) -> int:
+    def side(count: int) -> qcore.AffineRows:
+        made = (np.ones((count, depth), np.int8),) * digits
+        return qcore.AffineRows(made, np.ones((1, 1)), None, depth)
+
+    x, weights = side(rows), Int8Blas().prepare_weights(side(columns))
+    return scratch(lambda: Int8Blas().linear(x, weights, qcore.Epilogue()))
+
+
 @pytest.mark.parametrize("prepared", [False, True])
-@pytest.mark.parametrize("depth", [8, 64])
-def test_memory_does_not_grow_with_the_rows(depth: int, prepared: bool) -> None:
-    few, many = (scratch(rows, depth, 1024, prepared) for rows in (4096, 16_384))
+@pytest.mark.parametrize(
+    ("depth", "columns", "rows"),
+    [(8, 1024, 4096), (64, 1024, 4096), (1024, 1, 4096), (2000, 8, 4096), (64, 16, 65_536)],
+)
+def test_memory_does_not_grow_with_the_rows(
+    depth: int, columns: int, rows: int, prepared: bool
+) -> None:
+    few, many = (scratch_of_product(some, depth, columns, prepared) for some in (rows, 4 * rows))
     assert few > 1 << 22  # it was seen
+    assert many <= few + (1 << 16)
+
+
+@pytest.mark.parametrize("digits", [1, 2])
+@pytest.mark.parametrize(
+    ("depth", "columns", "rows"), [(8, 1024, 4096), (1024, 1, 4096), (64, 16, 65_536)]
+)
+def test_memory_of_a_layer_does_not_grow_with_the_rows(
+    depth: int, columns: int, rows: int, digits: int
+) -> None:
+    few, many = (scratch_of_layer(some, depth, columns, digits) for some in (rows, 4 * rows))
+    assert few > 1 << 22
     assert many <= few + (1 << 16)
 
 
@@ -537,12 +576,9 @@ def test_other_dtypes_are_refused(id: str, dtype: str) -> None:
     with pytest.raises(qcore.DtypeError) as caught:
         product(id, bad, good.view(np.uint8))
     assert str(caught.value) == f"a is {dtype}, b uint8; integer products take int8 and uint8"
-    for refused in (
-        lambda: product(id, good, bad),
-        lambda: product(id, good, bad, prepared=True),
-    ):
+    for prepared in (False, True):
         with pytest.raises(qcore.DtypeError) as caught:
-            refused()
+            product(id, good, bad, prepared=prepared)
         assert str(caught.value) == f"b is {dtype}; integer products take int8 and uint8"
 
 

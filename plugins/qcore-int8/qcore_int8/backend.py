@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcore import AffineRows, Backend, Epilogue, PreparedMatrix, PreparedWeights
-from qcore_int8.exact import BUFFERS, LARGEST, Factor, Spans, exact_sum, spans_of_bound
+from qcore_int8.buffers import BUFFERS
+from qcore_int8.exact import LARGEST, Factor, Spans, exact_sum, longest, spans_of_bound
 from qcore_int8.layer import apply, terms
 from qcore_int8.pieces import strips, tiles
 
@@ -58,7 +59,7 @@ class Int8Blas(Backend):
 
 
 def _store(a: NDArray[Any], b: NDArray[np.float32], spans: Spans, out: NDArray[Any]) -> None:
-    for rows in tiles(out.shape):
+    for rows in tiles(len(out), max(out.shape[1], longest(spans))):
         sums, target = exact_sum(a[rows], b, spans), out[rows]
-        for strip in strips(target.shape):
+        for strip in strips(*target.shape):
             np.copyto(target[strip], sums[strip], casting="unsafe")

@@ -7,13 +7,13 @@ any int8, more for what is really in a matrix. Longer sums are cut there and add
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qcore_int8.buffers import BUFFERS
 from qcore_int8.pieces import strips
 
 LARGEST = {np.dtype(np.int8): 128, np.dtype(np.uint8): 255}
@@ -71,6 +71,11 @@ def spans_of_matrix(b: NDArray[np.float32], largest: int) -> Spans:
     return [*spans, slice(start, len(b))] if len(b) else []
 
 
+def longest(spans: Spans) -> int:
+    """The length of the longest span."""
+    return max((span.stop - span.start for span in spans), default=0)
+
+
 def exact_sum(a: NDArray[Any], b: NDArray[np.float32], spans: Spans) -> NDArray[Any]:
     """A @ b, exactly.
 
@@ -93,7 +98,7 @@ def exact_sum(a: NDArray[Any], b: NDArray[np.float32], spans: Spans) -> NDArray[
         if len(spans) == 1:
             break
         total = BUFFERS.array("total", shape, np.float64)
-        for strip in strips(shape):
+        for strip in strips(*shape):
             if span is spans[0]:
                 np.copyto(total[strip], product[strip])
             else:
@@ -107,21 +112,3 @@ def _multiply(a: NDArray[np.float32], b: NDArray[np.float32], out: NDArray[np.fl
         return
     for row, sums in zip(a, out, strict=True):
         np.matmul(row, b, out=sums)
-
-
-class _Buffers(threading.local):
-    """Scratch arrays by name, of one thread, kept at the largest size so far."""
-
-    def __init__(self) -> None:
-        self._flat: dict[str, NDArray[Any]] = {}
-
-    def array(self, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
-        """An uninitialised array; a name is always asked for with the same dtype."""
-        rows, columns = shape
-        held = self._flat.get(name)
-        if held is None or held.size < rows * columns:
-            held = self._flat[name] = np.empty(rows * columns, dtype)
-        return held[: rows * columns].reshape(shape)
-
-
-BUFFERS = _Buffers()

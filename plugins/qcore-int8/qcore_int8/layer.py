@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcore import AffineRows, Epilogue, PreparedWeights
-from qcore_int8.exact import BUFFERS, Factor, exact_sum
+from qcore_int8.buffers import BUFFERS
+from qcore_int8.exact import Factor, Spans, exact_sum, longest
 from qcore_int8.pieces import strips, tiles
 
 Corrections = tuple[NDArray[np.float64], NDArray[np.float64]] | None
@@ -29,6 +30,11 @@ class Term(NamedTuple):
     factor: Factor
     columns: NDArray[np.float64]
     rows: NDArray[np.float64] | None
+
+    @property
+    def spans(self) -> Spans:
+        """K in pieces that are exact."""
+        return self.factor.spans[self.a.dtype]
 
 
 def terms(x: AffineRows, w: PreparedWeights) -> list[Term]:
@@ -59,13 +65,14 @@ def apply(
         out: of the epilogue's dtype.
     """
     single = len(terms) == 1  # then each strip is finished while it is in cache
-    for rows in tiles(out.shape):
+    deepest = max((longest(term.spans) for term in terms), default=0)
+    for rows in tiles(len(out), max(out.shape[1], deepest)):
         shape = out[rows].shape
         total = np.zeros((0, 0)) if single else BUFFERS.array("weighted", shape, np.float64)
         total[...] = 0
         for term in terms:
-            sums = exact_sum(term.a[rows], term.factor.matrix, term.factor.spans[term.a.dtype])
-            for strip in strips(shape):
+            sums = exact_sum(term.a[rows], term.factor.matrix, term.spans)
+            for strip in strips(*shape):
                 at = slice(rows.start + strip.start, rows.start + strip.stop)
                 values = _weighted(term, sums[strip], at)
                 if single:
@@ -73,7 +80,7 @@ def apply(
                 else:
                     np.add(total[strip], values, out=total[strip])
         if not single:
-            for strip in strips(shape):
+            for strip in strips(*shape):
                 at = slice(rows.start + strip.start, rows.start + strip.stop)
                 _finish(total[strip], at, corrections, epilogue, out)
 

@@ -8,18 +8,17 @@ _TILE_ELEMENTS = 1 << 22
 _STRIP_ELEMENTS = 1 << 15
 
 
-def tiles(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Rows of a product, as many as are computed at a time."""
-    return _runs(shape, _TILE_ELEMENTS)
+def tiles(rows: int, width: int) -> Iterator[slice]:
+    """Rows, as many as are multiplied at a time, of at most `width` elements on either side."""
+    return _runs(rows, width, _TILE_ELEMENTS)
 
 
-def strips(shape: tuple[int, ...]) -> Iterator[slice]:
+def strips(rows: int, width: int) -> Iterator[slice]:
     """Rows that stay in a core's cache while they are gone through a few times."""
-    return _runs(shape, _STRIP_ELEMENTS)
+    return _runs(rows, width, _STRIP_ELEMENTS)
 
 
-def _runs(shape: tuple[int, ...], elements: int) -> Iterator[slice]:
-    rows, columns = shape
-    size = max(1, elements // max(1, columns))
+def _runs(rows: int, width: int, elements: int) -> Iterator[slice]:
+    size = max(1, elements // max(1, width))
     for start in range(0, rows, size):
         yield slice(start, min(start + size, rows))
