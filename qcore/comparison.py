@@ -125,12 +125,15 @@ def compare(
     tick = None if progress is None else _Ticker(total, progress)
     task = Task(chosen, engine, sums, nonfinite, integers, tick, outputs)
     jobs = (measure_tensor(ref, task) for ref in kept)
+    broken: dict[str, str] = {}
     rows = [
-        _row(ref, case, engine, found, measured)
+        _row(ref, case, engine, found, measured, broken)
         for ref, every in zip(kept, run_all(jobs, threads), strict=True)
         for case, found in zip(task.cases, every, strict=True)
     ]
-    return Comparison(rows, task.cases, measured, str(engine), len(kept), skipped, unreadable)
+    return Comparison(
+        rows, task.cases, measured, str(engine), len(kept), skipped, unreadable, broken
+    )
 
 
 def _recipes(given: Iterable[Recipe | str] | Recipe | str) -> list[Recipe]:
@@ -170,7 +173,12 @@ def _metrics(asked: Iterable[str] | str, *, outputs: bool) -> list[Metric]:
 
 
 def _row(
-    ref: TensorRef, case: Case, backend: Backend, found: Found, metrics: Sequence[Metric]
+    ref: TensorRef,
+    case: Case,
+    backend: Backend,
+    found: Found,
+    metrics: Sequence[Metric],
+    broken: dict[str, str],
 ) -> Row:
     outcome, output = found
     stats, seconds, failure = ErrorStats(), 0.0, None
@@ -187,7 +195,7 @@ def _row(
         dtype=ref.dtype,
         recipe=case.recipe,
         backend=str(backend),
-        metrics=evaluate(metrics, stats, ErrorStats() if output is None else output.stats),
+        metrics=evaluate(metrics, stats, ErrorStats() if output is None else output.stats, broken),
         seconds=seconds,
         error=None if failure is None else _placed(failure, ref),
         stats=stats,

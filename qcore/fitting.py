@@ -17,6 +17,7 @@ from qcore.interfaces.backend import Backend
 from qcore.interfaces.boundary import check_params, check_range
 from qcore.interfaces.observer import Range
 from qcore.interfaces.quantizer import FitContext
+from qcore.loading import plugins
 from qcore.observing import Ranges, Source, observer_key
 from qcore.params import QuantParams
 from qcore.recipe import Recipe
@@ -88,11 +89,13 @@ def count_nonfinite(source: Source, chunks: Sequence[Chunk]) -> Job[NonFiniteErr
 
 
 def as_own(error: Exception, recipe: Recipe) -> QcoreError:
-    """A plugin's exception as one of qcore's."""
+    """A plugin's exception as one of qcore's, which names the plugin."""
     if isinstance(error, QcoreError) and not isinstance(error, SchemeError):
         return error
     cause = str(error).partition("\n")[0]
     kind = "" if isinstance(error, SchemeError) else f"{type(error).__name__}: "
-    own = SchemeError(f"'{recipe}' failed: {kind}{cause}")
+    plugin = plugins().behind(error, recipe.parts.quantizer)
+    blame = "" if plugin is None else f" (plugin '{plugin}')"
+    own = SchemeError(f"'{recipe}' failed: {kind}{cause}{blame}")
     own.__cause__ = error
     return own

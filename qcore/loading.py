@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import os
+import re
 import threading
-from collections.abc import Iterable, Mapping
+import traceback
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -20,6 +22,8 @@ from qcore.registry import KINDS, Registry
 from qcore.spec import Configurable, construct, parse_fields, split
 
 GROUP = "qcore"
+CORE = "qcore-quant"
+_CORE_REQUIREMENT = re.compile(r"qcore[-_.]quant\b", re.IGNORECASE)
 OWN = (
     "qcore-uniform",
     "qcore-symmetric",
@@ -55,25 +59,41 @@ class PluginRecord:
 class Plugins:
     """The plugins of one process: a registry, and a record of each that was found."""
 
-    def __init__(self, entry_points: Iterable[importlib.metadata.EntryPoint]) -> None:
+    def __init__(
+        self,
+        entry_points: Iterable[importlib.metadata.EntryPoint],
+        allowed: Collection[str] = (),
+    ) -> None:
+        """Load plugins.
+
+        Args:
+            entry_points: of those that may be loaded.
+            allowed: the names that QCORE_PLUGINS gives; one that nobody has is a failure.
+        """
         self.registry = Registry()
         self.records: list[PluginRecord] = []
         self._manager = pluggy.PluginManager("qcore")
         self._manager.add_hookspecs(hookspecs)
-        version = _version("qcore-quant")
-        self._load("builtin", "qcore-quant", version, lambda: qcore.builtin)
+        version = _version(CORE)
+        self._load("builtin", CORE, version, lambda: qcore.builtin)
         for entry_point in sorted(entry_points, key=_precedence):
             distribution = _distribution(entry_point)
+            dist = entry_point.dist
             self._load(
                 entry_point.name,
                 distribution,
-                "unknown" if entry_point.dist is None else entry_point.dist.version,
+                "unknown" if dist is None else dist.version,
                 entry_point.load,
+                () if dist is None else dist.requires or (),
             )
+        self._report_absent(allowed)
 
-    def _load(self, name: str, distribution: str, version: str, load: Any) -> None:
+    def _load(
+        self, name: str, distribution: str, version: str, load: Any, requires: Sequence[str] = ()
+    ) -> None:
         """Take all that a plugin provides, or nothing; never raise on its account."""
         try:
+            self._check_requirement(requires)
             module = load()
             provided = self._provided(module, f"{distribution}:{name}")
             self.registry.add(name, provided)
@@ -86,6 +106,33 @@ class Plugins:
             return
         ids = {kind: [cls.id for cls in classes] for kind, classes in provided.items() if classes}
         self.records.append(PluginRecord(name, distribution, version, ids))
+
+    def _check_requirement(self, requires: Sequence[str]) -> None:
+        """Refuse a plugin made for another version of qcore, told by what its package requires.
+
+        Raises:
+            PluginError: it is.
+        """
+        ours = _version(CORE)
+        for text in requires:
+            if not _CORE_REQUIREMENT.match(text) or ours == "unknown":
+                continue
+            from packaging.requirements import Requirement
+
+            needed = Requirement(text).specifier
+            if not needed.contains(ours, prereleases=True):
+                raise PluginError(f"needs {CORE}{needed}, but {ours} is installed")
+
+    def _report_absent(self, allowed: Collection[str]) -> None:
+        known = {name for r in self.records for name in (r.name, r.distribution)}
+        for name in sorted(set(allowed) - known):
+            error = f"QCORE_PLUGINS names it, but no such plugin is installed{nearest(name, known)}"
+            self.records.append(PluginRecord(name, "not installed", "", error=error))
+
+    @property
+    def failed(self) -> list[PluginRecord]:
+        """The plugins that were left out."""
+        return [record for record in self.records if record.error is not None]
 
     def _provided(self, module: ModuleType, name: str) -> dict[str, list[type[Any]]]:
         """What the plugin's own hook implementations return, by kind."""
@@ -129,9 +176,31 @@ class Plugins:
             raise SpecError(f"'{spec}' gives '{twice[0]}', which is given beside it too")
         return construct(cls, given | fields)
 
+    def behind(self, error: BaseException, part: object) -> str | None:
+        """The third party's plugin that an error came from, told by the innermost of its frames.
+
+        Args:
+            error: what was raised.
+            part: whose fault it is if none of its frames is a plugin's.
+        """
+        third = {r.name for r in self.records if r.distribution not in (CORE, *OWN)}
+        packages = {
+            _package(entry.cls.__module__): entry.plugin
+            for entries in self.registry.entries.values()
+            for entry in entries.values()
+            if entry.plugin in third
+        }
+        frames = [
+            f.f_globals.get("__name__", "") for f, _ in traceback.walk_tb(error.__traceback__)
+        ]
+        for module in (*reversed(frames), type(part).__module__):
+            if _package(module) in packages:
+                return packages[_package(module)]
+        return None
+
     def _note(self, id: str) -> str:
         """Which failed plugins may have been the ones to give `id`."""
-        failed = [record for record in self.records if record.error is not None]
+        failed = self.failed
         likely = [r for r in failed if id in r.name or id in r.distribution] or failed
         return "; ".join(
             f"plugin '{r.name}' ({r.distribution} {r.version}) failed to load: {r.error}"
@@ -144,6 +213,10 @@ def _precedence(entry_point: importlib.metadata.EntryPoint) -> tuple[int, str, s
     distribution = _distribution(entry_point)
     own = OWN.index(distribution) if distribution in OWN else len(OWN)
     return own, distribution, entry_point.name
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
 
 
 def _distribution(entry_point: importlib.metadata.EntryPoint) -> str:
@@ -165,8 +238,8 @@ def _discovered(allowed: str | None) -> Plugins:
     found = importlib.metadata.entry_points(group=GROUP)
     if allowed is None:
         return Plugins(found)
-    names = {name.strip() for name in allowed.split(",")}
-    return Plugins(e for e in found if names & {e.name, _distribution(e)})
+    names = {name.strip() for name in allowed.split(",")} - {""}
+    return Plugins((e for e in found if names & {e.name, _distribution(e)}), names)
 
 
 def plugins() -> Plugins:

@@ -90,6 +90,8 @@ def _measure_chunk(
                 rounding = source.rounding(recipe, chunk)
                 quantizer = recipe.parts.quantizer
                 stats = backend.measure(quantizer, blocks, params, rounding, sums, extremes)
+                if not isinstance(stats, ErrorStats):
+                    raise SchemeError(f"backend '{backend}' measured {type(stats).__name__}")
                 if "e2" in sums and not math.isfinite(stats.e2):
                     raise SchemeError("its values are not finite")
                 bits = _chunk_bits(chunk, recipe, params)

@@ -133,6 +133,7 @@ class Comparison:
         tensors: how many tensors were compared.
         skipped: how many were left out, by the rule that did.
         unreadable: files that could not be opened.
+        broken_metrics: by id, why a metric that failed did.
     """
 
     rows: list[Row]
@@ -142,6 +143,7 @@ class Comparison:
     tensors: int
     skipped: Mapping[str, int]
     unreadable: list[Unreadable]
+    broken_metrics: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def with_outputs(self) -> bool:
@@ -205,15 +207,27 @@ class Comparison:
         }
 
 
-def evaluate(metrics: Sequence[Metric], stats: ErrorStats, output: ErrorStats) -> dict[str, float]:
+def evaluate(
+    metrics: Sequence[Metric],
+    stats: ErrorStats,
+    output: ErrorStats,
+    failed: dict[str, str] | None = None,
+) -> dict[str, float]:
     """The metrics of some sums, over a tensor and over its layer's output, by id.
 
-    NaN where there are no elements.
+    NaN where there are no elements, and where a metric fails: `failed` is then told why, by id.
     """
     scopes = {"tensor": stats, "output": output}
-    return {
-        m.id: m.from_stats(scopes[m.scope]) if scopes[m.scope].count else math.nan for m in metrics
-    }
+    values: dict[str, float] = {}
+    for metric in metrics:
+        sums = scopes[metric.scope]
+        try:
+            values[metric.id] = float(metric.from_stats(sums)) if sums.count else math.nan
+        except Exception as error:  # of a plugin: the other metrics stand
+            values[metric.id] = math.nan
+            if failed is not None:
+                failed[metric.id] = f"metric '{metric}' failed: {type(error).__name__}: {error}"
+    return values
 
 
 def _finite_or_none(metrics: Mapping[str, float]) -> dict[str, float | None]:

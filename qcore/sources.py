@@ -160,7 +160,25 @@ def _readers() -> list[TensorReader]:
 
 
 def _stored(reader: TensorReader, info: TensorInfo) -> TensorRef:
-    return TensorRef(info.name, str(info.path), info.shape, info.dtype, partial(reader.read, info))
+    return TensorRef(
+        info.name, str(info.path), info.shape, info.dtype, partial(_read, reader, info)
+    )
+
+
+def _read(reader: TensorReader, info: TensorInfo) -> NDArray[Any]:
+    """The tensor that a file was said to hold.
+
+    Raises:
+        ReadError: the reader gives something else.
+    """
+    tensor = reader.read(info)
+    shape = getattr(tensor, "shape", None)
+    if not isinstance(tensor, np.ndarray) or shape != info.shape:
+        raise ReadError(
+            f"{info.path}: '{info.name}': reader '{reader.id}' gave {type(tensor).__name__} of "
+            f"shape {shape}, but said {info.shape}"
+        )
+    return tensor
 
 
 def _reader_for(path: Path) -> TensorReader:

@@ -79,7 +79,12 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     """Puts a distribution with one plugin on the path, as pip would, and gives its entry point."""
 
     def installer(
-        distribution: str, source: str, *, name: str | None = None, target: str | None = None
+        distribution: str,
+        source: str,
+        *,
+        name: str | None = None,
+        target: str | None = None,
+        requires: str | None = None,
     ) -> EntryPoint:
         made = next(NUMBERS)
         site = tmp_path / f"site{made}"
@@ -89,6 +94,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         (site / f"{module}.py").write_text(source)
         (info / "METADATA").write_text(
             f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n"
+            + (f"Requires-Dist: {requires}\n" if requires else "")
         )
         entry = f"{name or distribution} = {target or module}"
         (info / "entry_points.txt").write_text(f"[qcore]\n{entry}\n")
@@ -402,7 +408,6 @@ def test_an_unknown_kind_is_an_error_with_the_nearest(call: Callable[[str], obje
     [
         ("apot,symmetric", ["apot", "symmetric"]),
         (" qcore-apot , qcore-pot ", ["apot", "pot"]),
-        ("nothing-of-the-kind", []),
         ("", []),
     ],
 )
@@ -414,6 +419,30 @@ def test_only_the_plugins_that_are_allowed_are_loaded(
     assert plugins().records[0].name == "builtin"
     assert "half-even" in qcore.ids("rounding")
     assert len(plugins().records) == 1 + len(schemes)
+
+
+def test_a_name_that_no_plugin_has_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QCORE_PLUGINS", "symetric,apot")
+    (failed,) = plugins().failed
+    assert (failed.name, failed.distribution) == ("symetric", "not installed")
+    assert failed.error == "QCORE_PLUGINS names it, but no such plugin is installed"
+
+
+@pytest.mark.parametrize(
+    ("requirement", "error"),
+    [
+        ("qcore-quant>=0.1,<0.2", None),
+        ("qcore_quant", None),
+        ("numpy>=99", None),
+        ("qcore-quant>=7", "needs qcore-quant>=7, but 0.1.0 is installed"),
+        ("Qcore.Quant<0.1", "needs qcore-quant<0.1, but 0.1.0 is installed"),
+    ],
+)
+def test_a_plugin_for_another_version_of_qcore_is_left_out(
+    install: Install, requirement: str, error: str | None
+) -> None:
+    entry_point = install("acme", scheme("ternary"), name="ternary", requires=requirement)
+    assert record(Plugins([entry_point]), "ternary").error == error
 
 
 def test_a_plugin_that_is_not_allowed_is_not_even_imported(

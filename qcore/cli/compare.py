@@ -15,13 +15,22 @@ from qcore.cli.options import (
     Integers,
     NonFinite,
     NonFiniteChoice,
+    Strict,
     Threads,
     axes,
     items,
     many,
     widths,
 )
-from qcore.cli.output import Format, OutputFormat, check_output, note, note_errors, write
+from qcore.cli.output import (
+    Format,
+    OutputFormat,
+    check_output,
+    note,
+    note_errors,
+    warn_of_plugins,
+    write,
+)
 
 if TYPE_CHECKING:
     from qcore.results import Comparison
@@ -132,6 +141,7 @@ def compare(
         ),
     ] = None,
     threads: Threads = None,
+    strict: Strict = False,
 ) -> int:
     """Compare recipes on stored tensors: the product of all the values given.
 
@@ -186,7 +196,8 @@ def compare(
         table = ComparisonTable(comparison, sorter, asked, per_tensor)
         document = comparison.to_dict() if format is Format.json else None
         write(format, table.draw, table.records(), document=document, file=output)
-    return _report_failures(comparison)
+    broken = warn_of_plugins() and strict
+    return _report_failures(comparison) or int(broken)
 
 
 def _activation_recipes(
@@ -215,8 +226,9 @@ def _activation_recipes(
 def _report_failures(comparison: Comparison) -> int:
     """A line on standard error for each thing that failed, and the exit status."""
     errors = [unreadable.error for unreadable in comparison.unreadable]
+    errors += comparison.broken_metrics.values()
     errors += dict.fromkeys(row.error or "" for row in comparison.failed)
     note_errors(errors, "; --format json has them all")
     if comparison.failed and len(comparison.failed) == len(comparison.rows):
         return 1
-    return 3 if comparison.failed or comparison.unreadable else 0
+    return 3 if errors else 0

@@ -39,6 +39,10 @@ Threads = Annotated[
     ),
 ]
 
+Strict = Annotated[
+    bool, typer.Option("--strict", help="A plugin that fails to load fails the run.", metavar="")
+]
+
 
 def many(name: str, help: str, panel: str) -> Any:
     """An option that takes several values."""

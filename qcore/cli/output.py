@@ -84,6 +84,16 @@ def note(message: str, style: str = "dim") -> None:
     console.print(message, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
+def warn_of_plugins() -> bool:
+    """A line on standard error for each plugin that was left out; whether there was any."""
+    from qcore.loading import plugins
+
+    for record in plugins().failed:
+        found = f"'{record.name}' ({f'{record.distribution} {record.version}'.rstrip()})"
+        note(f"qcore: plugin {found} was left out: {record.error}", style="yellow")
+    return bool(plugins().failed)
+
+
 def note_errors(errors: Iterable[str], rest: str = "") -> None:
     """A line on standard error for each thing that failed, up to a few; then how many more."""
     each = list(errors)
