@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from qcore.grids import Grid as Grid
     from qcore.grids import IntegerGrid as IntegerGrid
     from qcore.grids import LevelGrid as LevelGrid
+    from qcore.hookspecs import PLUGIN_API as PLUGIN_API
     from qcore.hookspecs import hookimpl as hookimpl
     from qcore.interfaces.backend import Backend as Backend
     from qcore.interfaces.epilogue import Epilogue as Epilogue
@@ -89,7 +90,7 @@ _HOMES = {
         "UsageError",
     ],
     "qcore.grids": ["Grid", "IntegerGrid", "LevelGrid"],
-    "qcore.hookspecs": ["hookimpl"],
+    "qcore.hookspecs": ["PLUGIN_API", "hookimpl"],
     "qcore.interfaces.backend": ["Backend"],
     "qcore.interfaces.epilogue": ["Epilogue", "Requantize"],
     "qcore.interfaces.granularity": ["Granularity"],

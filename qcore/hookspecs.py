@@ -13,6 +13,9 @@ from qcore.interfaces.reader import TensorReader
 from qcore.interfaces.rounding import RoundingPolicy
 from qcore.interfaces.scale_format import ScaleFormat
 
+PLUGIN_API = 1
+"""The version of all that a plugin relies on: hooks, interfaces, and what is handed over."""
+
 hookspec = pluggy.HookspecMarker("qcore")
 hookimpl = pluggy.HookimplMarker("qcore")
 """Marks a plugin's implementation of one of the hooks below."""
