@@ -13,7 +13,7 @@ from qcore.blocking import Layout, is_float
 from qcore.builtin.granularities import Tensor
 from qcore.builtin.observers import Fixed
 from qcore.engine import quantize, usable_backend
-from qcore.errors import DtypeError, NonFiniteError, ShapeError, UsageError
+from qcore.errors import DtypeError, ShapeError, UsageError
 from qcore.integer_form import affine_rows, digit_count, obstacle
 from qcore.interfaces.backend import Backend
 from qcore.interfaces.epilogue import Epilogue, Requantize
@@ -168,7 +168,7 @@ def _bias(bias: Any, weight: QuantizedTensor) -> NDArray[np.float64] | None:
         )
     count = int(np.count_nonzero(~np.isfinite(given)))
     if count:
-        raise NonFiniteError(count, given.size)
+        raise UsageError(f"bias holds {count} of {given.size} values that are not finite")
     return given.astype(np.float64)
 
 

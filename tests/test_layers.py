@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, reject, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -131,6 +131,11 @@ def assert_rounded_once(y: Any, expected: Doubles, size: Doubles) -> None:
 # --- the strategies -------------------------------------------------------------------------------
 
 
+def examples(count: int) -> settings:
+    """So many; to draw a layer is to quantize it, which a busy machine may be slow at."""
+    return settings(deadline=None, max_examples=count, suppress_health_check=[HealthCheck.too_slow])
+
+
 @st.composite
 def recipes(draw: st.DrawFn, granularities: list[str]) -> qcore.Recipe:
     scheme, bits = draw(st.sampled_from(SCHEMES))
@@ -181,7 +186,7 @@ def expected_of(
 
 
 @BACKENDS
-@settings(deadline=None, max_examples=80)
+@examples(80)
 @given(layers())
 def test_a_layer_is_the_product_of_exact_values_rounded_once(
     backend: str, layer: tuple[Any, Any, Any, bool]
@@ -193,7 +198,7 @@ def test_a_layer_is_the_product_of_exact_values_rounded_once(
 
 
 @BACKENDS
-@settings(deadline=None, max_examples=40)
+@examples(40)
 @given(layers())
 def test_a_layer_is_near_the_product_of_what_dequantize_gives(
     backend: str, layer: tuple[Any, Any, Any, bool]
@@ -211,7 +216,7 @@ def test_a_layer_is_near_the_product_of_what_dequantize_gives(
     assert (np.abs(y - expected) <= room + 2.0**-46 * size).all()
 
 
-@settings(deadline=None, max_examples=80)
+@examples(80)
 @given(layers(), st.integers(1, 40), st.integers(1, 30))
 def test_backends_agree_to_an_ulp_however_the_output_is_cut(
     layer: tuple[Any, Any, Any, bool], tile: int, strip: int
@@ -256,7 +261,7 @@ def test_symmetric_by_symmetric_is_the_integer_sum_times_both_scales(
 
 
 @BACKENDS
-@settings(deadline=None, max_examples=40)
+@examples(40)
 @given(layers(), st.integers(-8, 8), st.integers(-8, 8))
 def test_powers_of_two_in_the_scales_pass_through(
     backend: str, layer: tuple[Any, Any, Any, bool], i: int, j: int
@@ -276,7 +281,7 @@ def test_powers_of_two_in_the_scales_pass_through(
 
 
 @BACKENDS
-@settings(deadline=None, max_examples=25)
+@examples(25)
 @given(layers(most_rows=3))
 def test_leading_axes_are_rows(backend: str, layer: tuple[Any, Any, Any, bool]) -> None:
     x, w, bias, _ = layer
@@ -515,7 +520,7 @@ def assert_same_tensor(found: Any, expected: qcore.QuantizedTensor) -> None:
     assert (found.nbytes, found.stored_bits) == (expected.nbytes, expected.stored_bits)
 
 
-@BACKENDS
+@pytest.mark.parametrize("backend", ["int8-blas", "reference"])
 @pytest.mark.parametrize("rounding", ROUNDINGS)
 @pytest.mark.parametrize("output", [*FUSED, *UNFUSED])
 def test_an_output_recipe_gives_what_quantizing_the_output_gives(
@@ -538,7 +543,7 @@ def test_an_output_recipe_gives_what_quantizing_the_output_gives(
             np.testing.assert_array_equal(as_text.codes, found.codes)
 
 
-@settings(deadline=None, max_examples=70)
+@examples(70)
 @given(
     layers(),
     st.sampled_from(FUSED),
@@ -731,9 +736,8 @@ def test_a_bias_is_floating(dtype: Any) -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_bias_is_finite(value: float) -> None:
-    with pytest.raises(qcore.NonFiniteError) as caught:
+    with pytest.raises(qcore.UsageError, match="^bias holds 2 of 4 values that are not finite$"):
         qcore.Linear(weight(4, 16), np.float32([0, value, 0, value]))
-    assert (caught.value.count, caught.value.size) == (2, 4)
 
 
 @pytest.mark.parametrize("dtype", [np.int8, bool, np.complex64])
