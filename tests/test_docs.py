@@ -15,8 +15,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from qcore.registry import KINDS
+
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+HOOK_PAGES = ROOT / "docs" / "hooks"
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted(HOOK_PAGES.glob("*.md")),
+]
 FENCE = re.compile(
     r"(?:<!-- (?P<note>[^>]*) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)```", re.DOTALL
 )
@@ -106,3 +113,12 @@ def test_the_picture_is_what_its_script_draws() -> None:
     levels = module_from_spec(spec)
     spec.loader.exec_module(levels)
     assert levels.drawing() == script.with_suffix(".svg").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("hook", "interface"), KINDS.values())
+def test_every_hook_has_a_page_with_its_signature(hook: str, interface: type[object]) -> None:
+    name = hook.removeprefix("qcore_").replace("_", "-")
+    page = (HOOK_PAGES / f"{name}.md").read_text(encoding="utf-8")
+    assert page.startswith(f"# `{hook}`\n")
+    assert f"\ndef {hook}() -> list[type[qcore.{interface.__name__}]]:\n" in page
+    assert f"hooks/{name}.md" in (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")

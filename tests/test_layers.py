@@ -736,7 +736,7 @@ def test_a_bias_is_floating(dtype: Any) -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_bias_is_finite(value: float) -> None:
-    with pytest.raises(qcore.UsageError, match="^bias holds 2 of 4 values that are not finite$"):
+    with pytest.raises(qcore.UsageError, match=r"^bias holds 2 of 4 values that are not finite$"):
         qcore.Linear(weight(4, 16), np.float32([0, value, 0, value]))
 
 

@@ -107,6 +107,24 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     return installer
 
 
+HOOK_PAGES = Path(__file__).parent.parent / "docs" / "hooks"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_of_every_hook_is_a_plugin_that_loads_and_conforms(
+    install: Install, kind: str
+) -> None:
+    hook, interface = KINDS[kind]
+    page = (HOOK_PAGES / f"{hook.removeprefix('qcore_').replace('_', '-')}.md").read_text()
+    source = page.partition("```python\n")[2].partition("```")[0]
+    found = Plugins([install(f"acme-{kind}", source, name="acme")])
+    provided = record(found, "acme")
+    assert provided.error is None
+    ((given, (id,)),) = provided.provides.items()
+    assert given == kind
+    assert issubclass(found.get(kind, id), interface)
+
+
 def record(found: Plugins, name: str) -> PluginRecord:
     (only,) = [r for r in found.records if r.name == name]
     return only
