@@ -11,8 +11,10 @@ import typer
 
 from qcore.cli.bench import bench
 from qcore.cli.calibrate import calibrate
+from qcore.cli.check import check
 from qcore.cli.compare import compare
 from qcore.cli.list import list_
+from qcore.cli.new_plugin import new_plugin
 from qcore.cli.plugins import plugins
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
@@ -28,6 +30,8 @@ app.command()(compare)
 app.command()(calibrate)
 app.command("list")(list_)
 app.command()(plugins)
+app.command()(check)
+app.command()(new_plugin)
 app.add_typer(bench)
 
 

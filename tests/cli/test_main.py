@@ -29,8 +29,10 @@ COMMANDS = {
         "--include", "--exclude", "--integers", "--nonfinite", "--threads", "--format", "FILE",
     ],
     "bench": ["gemm", "quantize"],
+    "check": ["--all", "--example", "--format", "ID"],
     "list": ["--format", "kind"],
     "plugins": ["--format"],
+    "new-plugin": ["--kind", "--output", "NAME"],
 }  # fmt: skip
 
 
