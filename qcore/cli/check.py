@@ -62,6 +62,9 @@ def check(
         for part in examples(cls, spec):
             results += run_checks(part, example or ())
     records = [dataclasses.asdict(result) for result in results]
+    if format is not Format.json:  # a row is a line
+        for record in records:
+            record["message"] = " ".join((record["message"] or "").split())
     write(format, CheckTable(results).draw, records)
     failed = sum(result.outcome == "failed" for result in results)
     if failed and format is not Format.table:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.text import Text
 
 from qcore.cli.columns import Column, Kind, table
@@ -64,9 +65,8 @@ class CheckTable:
         for result in failed[:_MOST_FAILURES]:
             texts.append(Text(""))
             texts.append(Text(f"{result.object}  {result.check}", style="bold red"))
-            texts.append(Text(f"  {result.law}", overflow="fold"))
-            lines = (result.message or "").splitlines()
-            texts += [Text(f"    {line.strip()}", overflow="fold") for line in lines]
+            texts.append(_indented(result.law, 2))
+            texts += [_indented(line.strip(), 4) for line in (result.message or "").splitlines()]
         if len(failed) > _MOST_FAILURES:
             texts += [Text(""), Text(f"and {len(failed) - _MOST_FAILURES} more failures")]
         return [*texts, Text("")] if texts else []
@@ -81,6 +81,10 @@ class CheckTable:
         total = Counter(result.outcome for result in self._results)
         counts = f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped"
         return "\n".join([*lines, f"{len(self._results)} checks: {counts}"])
+
+
+def _indented(text: str, by: int) -> RenderableType:
+    return Padding(Text(text, overflow="fold"), (0, 0, 0, by))
 
 
 _COLUMNS = [

@@ -23,7 +23,8 @@ def check_range(lo: Any, hi: Any, blocks: int) -> None:
     """
     for name, end in (("lo", lo), ("hi", hi)):
         _check_array(name, end, "f", (blocks, 1))
-    if not (np.isfinite(lo).all() and np.isfinite(hi).all() and (lo <= hi).all()):
+    finite = lo.min(initial=0) > -np.inf and hi.max(initial=0) < np.inf
+    if not (finite and (lo <= hi).all()):  # nor is NaN below anything
         raise SchemeError("gave a range that is not finite, or with lo above hi")
 
 

@@ -13,6 +13,7 @@ from qcore.interfaces.boundary import check_range
 from qcore.interfaces.observer import Observer, Range, State, Trial
 from qcore.testing.blocks import Floats, constants, extremes, frozen, layouts, ordinary
 from qcore.testing.laws import (
+    CheckFailure,
     CheckSkipped,
     given,
     law,
@@ -61,8 +62,8 @@ def _in_pieces(observer: Observer, pieces: Sequence[Floats], merged: Merged) -> 
     for _ in range(observer.passes):
         states = [observer.summarize(piece, _trial(observer), state) for piece in pieces]
         state = merged(observer, states)
-    require(state is not None, f"passes is {observer.passes}; it is at least 1")
-    assert state is not None
+    if state is None:
+        raise CheckFailure(f"passes is {observer.passes}; it is at least 1")
     return observer.range(state)
 
 
@@ -130,8 +131,8 @@ def check_observer_merge_keeps_its_arguments(observer: Observer) -> None:
                 for old, now in zip(before, pieces, strict=True):
                     require_unchanged("a block, by summarize,", old, now)
                 for name, array in kept.items():
-                    assert previous is not None
-                    require_unchanged(f"previous['{name}'], by summarize,", array, previous[name])
+                    now = (previous or {})[name]
+                    require_unchanged(f"previous['{name}'], by summarize,", array, now)
                 copies = [_copied(state) for state in states]
                 previous = observer.merge(*states)
                 for old_state, state in zip(copies, states, strict=True):

@@ -71,6 +71,9 @@ def test_json_and_csv_have_every_check(run: Command) -> None:
     assert failed["message"]
     rows = list(csv.DictReader(io.StringIO(run("check", "shrinking", "--format", "csv")[1])))
     assert [row["check"] for row in rows] == [r["check"] for r in records]
+    lines = run("check", "shrinking", "--format", "markdown")[1].splitlines()
+    assert len(lines) == 2 + len(records)
+    assert len({line.count(" | ") for line in lines[2:]}) == 1
 
 
 def test_a_spec_keeps_its_fields_at_every_width(run: Command) -> None:
