@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qcore import AffineRows, Epilogue, PreparedWeights
 from qcore_int8.buffers import BUFFERS
 from qcore_int8.exact import Factor, Spans, exact_sum, longest
-from qcore_int8.pieces import strips, tiles
+from qcore_int8.pieces import long_strips, tiles
 
 Corrections = tuple[NDArray[np.float64], NDArray[np.float64]] | None
 
@@ -72,7 +72,7 @@ def apply(
         total[...] = 0
         for term in terms:
             sums = exact_sum(term.a[rows], term.factor.matrix, term.spans)
-            for strip in strips(*shape):
+            for strip in long_strips(*shape):
                 at = slice(rows.start + strip.start, rows.start + strip.stop)
                 values = _weighted(term, sums[strip], at)
                 if single:
@@ -80,7 +80,7 @@ def apply(
                 else:
                     np.add(total[strip], values, out=total[strip])
         if not single:
-            for strip in strips(*shape):
+            for strip in long_strips(*shape):
                 at = slice(rows.start + strip.start, rows.start + strip.stop)
                 _finish(total[strip], at, corrections, epilogue, out)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 _TILE_ELEMENTS = 1 << 22
 _STRIP_ELEMENTS = 1 << 15
+_LONG_STRIP_ELEMENTS = 1 << 17
 
 
 def tiles(rows: int, width: int) -> Iterator[slice]:
@@ -16,6 +17,11 @@ def tiles(rows: int, width: int) -> Iterator[slice]:
 def strips(rows: int, width: int) -> Iterator[slice]:
     """Rows that stay in a core's cache while they are gone through a few times."""
     return _runs(rows, width, _STRIP_ELEMENTS)
+
+
+def long_strips(rows: int, width: int) -> Iterator[slice]:
+    """The same where so much is done to each strip that starting it would cost more than cache."""
+    return _runs(rows, width, _LONG_STRIP_ELEMENTS)
 
 
 def _runs(rows: int, width: int, elements: int) -> Iterator[slice]:
