@@ -181,7 +181,8 @@ class _StochasticAt(RoundingPolicy):
 def uniform(seed: int, index: NDArray[np.uint64]) -> NDArray[np.float64]:
     """A number in [0, 1), a multiple of 2⁻⁵³, for each position."""
     start = _mix(np.array([seed % 2**64], np.uint64))
-    return (_mix(index + start) >> np.uint64(11)) * np.float64(2.0**-53)
+    numbers = (_mix(index + start) >> np.uint64(11)) * np.float64(2.0**-53)
+    return numbers.reshape(index.shape)  # a single position is one number, too
 
 
 def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:

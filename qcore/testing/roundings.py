@@ -85,7 +85,7 @@ def check_rounding_is_monotone(policy: RoundingPolicy) -> None:
 def check_rounding_keeps_shape_and_dtype(policy: RoundingPolicy) -> None:
     """Shape and dtype stay as they are, empty or not, and so does x itself."""
     for dtype in (np.float32, np.float64):
-        for shape in ((1,), (3, 5), (0, 4), (4, 0), (2, 3, 2)):
+        for shape in ((), (1,), (3, 5), (0, 4), (4, 0), (2, 3, 2)):
             with given(f"{dtype.__name__} of shape {shape}"):
                 x = frozen(np.full(shape, 2.5, dtype))
                 before = x.copy()

@@ -405,7 +405,17 @@ def test_codes_values_and_sums_are_the_references_beside_every_threshold_at_ever
 @pytest.mark.parametrize("scheme", ["symmetric", "asymmetric", "uniform", "apot", "pot"])
 @pytest.mark.parametrize(
     "shape",
-    [(1, 1), (1, 5000), (5000, 1), (3, TILE), (2, TILE + 1), (TILE - 1, 3), (700, 33), (33, 700)],
+    [
+        (1, 1),
+        (1, 5000),
+        (5000, 1),
+        (3, TILE),
+        (2, TILE + 1),
+        (TILE - 1, 3),
+        (TILE + 1, 3),
+        (700, 33),
+        (33, 700),
+    ],
 )
 @pytest.mark.parametrize("rounding", ["half-even", "stochastic:5"])
 def test_every_element_finds_its_block_whatever_the_shape(

@@ -148,7 +148,7 @@ def _copies(pieces: Sequence[Piece]) -> list[tuple[slice, slice]]:
     for piece in pieces:
         length = piece.stop - piece.start
         source, target = slice(piece.start, piece.stop), slice(piece.at, piece.at + length)
-        if runs and runs[-1][0].stop == source.start and runs[-1][1].stop == target.start:
+        if runs and runs[-1][1].stop == target.start:
             source = slice(runs[-1][0].start, source.stop)
             target = slice(runs.pop()[1].start, target.stop)
         runs.append((source, target))
