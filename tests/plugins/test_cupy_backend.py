@@ -28,6 +28,7 @@ from qcore import (
     Requantize,
     RoundingPolicy,
 )
+from qcore.testing import CheckSkipped, checks_for
 from qcore_cupy import CupyBackend
 from qcore_cupy.availability import first_line
 from qcore_cupy.errors import ORDER
@@ -199,6 +200,14 @@ def test_codes_values_and_sums_are_the_references(
                 assert getattr(measured, name) == wanted, name
             assert measured.max_e == stats.max_e
             assert measured == backend.measure(quantizer, x, own, policy, ORDER)
+
+
+@pytest.mark.parametrize("check", checks_for(CupyBackend()), ids=lambda check: check.__name__)
+def test_it_passes_the_conformance_kit(check: Any) -> None:
+    try:
+        check(CupyBackend())
+    except CheckSkipped as reason:
+        pytest.skip(str(reason))
 
 
 @on_gpu

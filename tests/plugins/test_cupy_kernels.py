@@ -14,6 +14,7 @@ import math
 import shutil
 import subprocess
 import sys
+import threading
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ from qcore import (
     Requantize,
     RoundingPolicy,
 )
+from qcore.testing import checks_for
 from qcore_cupy import CupyBackend, arguments, depth
 from qcore_cupy.compiler import FOLDER, OPTIONS
 from qcore_cupy.device import THREADS, BlasTerms, Device
@@ -192,6 +194,7 @@ class Cpu:
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self.library = library
+        self.turn = threading.Lock()  # the driver runs one kernel at a time
 
     def holds(self, array: Any) -> bool:
         return isinstance(array, OnDevice)
@@ -219,7 +222,8 @@ class Cpu:
         passed = [self._stored(argument) for argument in passed]
         pointers = (ctypes.c_void_p * len(passed))(*(value.ctypes.data for value in passed))
         run = getattr(self.library, f"launch_{kernel}")
-        run(pointers, ctypes.c_uint(groups), ctypes.c_bool(kernel in AT_ONCE))
+        with self.turn:
+            run(pointers, ctypes.c_uint(groups), ctypes.c_bool(kernel in AT_ONCE))
 
     def _stored(self, argument: Any) -> NDArray[Any]:
         """As CuPy passes it: structures and scalars by value, arrays by their address."""
@@ -274,6 +278,7 @@ def backend(library: ctypes.CDLL) -> CupyBackend:
     """The backend as it is, on the CPU."""
     cpu = Cpu(library)
 
+    @dataclass(frozen=True)
     class OnCpu(CupyBackend):
         @property
         def device(self) -> Device:
@@ -453,7 +458,7 @@ scales = st.one_of(st.floats(2.0**-149, LARGEST, width=32), st.floats(2.0**-20, 
     data=st.data(),
 )
 @settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_any_float_any_params_any_policy(
     backend: Backend,
@@ -483,7 +488,7 @@ def test_any_float_any_params_any_policy(
     rounding=st.sampled_from(POLICIES),
 )
 @settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_any_levels_with_any_thresholds(
     backend: Backend, units: list[float], elements: list[float], share: float, rounding: str
@@ -639,6 +644,14 @@ def test_one_row_of_params_serves_all_blocks(backend: Backend) -> None:
     blocks = np.random.default_rng(4).standard_normal((7, 60)).astype(np.float32)
     params = QuantParams(np.float32([[0.2]]), np.int32([[3]]))
     assert_same(backend, quantizer, blocks, params, policy_for("dpu", (7, 60)))
+
+
+def test_params_of_other_dtypes_are_taken_as_the_scheme_takes_them(backend: Backend) -> None:
+    quantizer = quantizer_of("asymmetric", 8)
+    blocks = np.random.default_rng(4).standard_normal((7, 60)).astype(np.float32)
+    z, policy = np.full((7, 1), 3), policy_for("half-even", (7, 60))
+    for scale in (np.full((7, 1), 0.1), np.full((7, 1), 0.1, np.float32)):
+        assert_same(backend, quantizer, blocks, QuantParams(scale, z.astype(np.int64)), policy)
 
 
 @pytest.mark.parametrize("sums", [(name,) for name in ORDER] + [("x2", "e2"), ()])
@@ -1071,6 +1084,11 @@ def test_layers_come_out_where_they_went_in_and_refuse_a_mixture(backend: Backen
         backend.linear(mixed, prepared, Epilogue())
     with pytest.raises(qcore.UsageError, match="prepared by 'reference', not by 'cupy'"):
         backend.linear(x, REFERENCE.prepare_weights(w), Epilogue())
+
+
+@pytest.mark.parametrize("check", checks_for(CupyBackend()), ids=lambda check: check.__name__)
+def test_it_passes_the_conformance_kit(backend: Backend, check: Any) -> None:
+    check(backend)
 
 
 def test_the_engine_runs_on_it(backend: Backend) -> None:
