@@ -84,7 +84,7 @@ class Plugins:
                 distribution,
                 "unknown" if dist is None else dist.version,
                 entry_point.load,
-                () if dist is None else dist.requires or (),
+                () if dist is None or _is_ours(dist) else dist.requires or (),
             )
         self._report_absent(allowed)
 
@@ -213,6 +213,11 @@ def _precedence(entry_point: importlib.metadata.EntryPoint) -> tuple[int, str, s
     distribution = _distribution(entry_point)
     own = OWN.index(distribution) if distribution in OWN else len(OWN)
     return own, distribution, entry_point.name
+
+
+def _is_ours(dist: importlib.metadata.Distribution) -> bool:
+    """Whether a distribution came with this very core: reading requirements takes a while."""
+    return dist.name in OWN and dist.version == _version(CORE)
 
 
 def _package(module: str) -> str:
