@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from qcore.calibrated_ranges import CalibratedRange as CalibratedRange
     from qcore.calibrated_ranges import Calibration as Calibration
     from qcore.calibration import calibrate as calibrate
+    from qcore.checkpoint import dequantize_file as dequantize_file
+    from qcore.checkpoint import quantize_file as quantize_file
     from qcore.comparison import compare as compare
+    from qcore.conversion import Written as Written
     from qcore.engine import fake_quantize as fake_quantize
     from qcore.engine import quantize as quantize
     from qcore.error_stats import ErrorStats as ErrorStats
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from qcore.errors import UnavailableError as UnavailableError
     from qcore.errors import UnknownIdError as UnknownIdError
     from qcore.errors import UsageError as UsageError
+    from qcore.errors import WorkerError as WorkerError
     from qcore.grids import Grid as Grid
     from qcore.grids import IntegerGrid as IntegerGrid
     from qcore.grids import LevelGrid as LevelGrid
@@ -55,6 +59,8 @@ if TYPE_CHECKING:
     from qcore.interfaces.rounding import Gap as Gap
     from qcore.interfaces.rounding import RoundingPolicy as RoundingPolicy
     from qcore.interfaces.scale_format import ScaleFormat as ScaleFormat
+    from qcore.interfaces.workers import Team as Team
+    from qcore.interfaces.workers import Workers as Workers
     from qcore.layers import Linear as Linear
     from qcore.layers import linear as linear
     from qcore.loading import create as create
@@ -63,16 +69,24 @@ if TYPE_CHECKING:
     from qcore.packing import unpack as unpack
     from qcore.params import QuantParams as QuantParams
     from qcore.qtensor import QuantizedTensor as QuantizedTensor
+    from qcore.quantized_file import QuantizedFile as QuantizedFile
+    from qcore.quantized_file import load as load
+    from qcore.quantized_file import save as save
     from qcore.recipe import Recipe as Recipe
     from qcore.recipe import recipe_product as recipe_product
     from qcore.results import Comparison as Comparison
+    from qcore.results import Interrupted as Interrupted
     from qcore.results import Row as Row
     from qcore.results import Summary as Summary
+    from qcore.rules import Rule as Rule
+    from qcore.stored_file import StoredFile as StoredFile
 
 _HOMES = {
     "qcore.calibrated_ranges": ["CalibratedRange", "Calibration"],
     "qcore.calibration": ["calibrate"],
+    "qcore.checkpoint": ["dequantize_file", "quantize_file"],
     "qcore.comparison": ["compare"],
+    "qcore.conversion": ["Written"],
     "qcore.engine": ["fake_quantize", "quantize"],
     "qcore.error_stats": ["ErrorStats", "measure_errors"],
     "qcore.errors": [
@@ -88,6 +102,7 @@ _HOMES = {
         "UnavailableError",
         "UnknownIdError",
         "UsageError",
+        "WorkerError",
     ],
     "qcore.grids": ["Grid", "IntegerGrid", "LevelGrid"],
     "qcore.hookspecs": ["PLUGIN_API", "hookimpl"],
@@ -102,13 +117,17 @@ _HOMES = {
     "qcore.interfaces.reader": ["TensorInfo", "TensorReader"],
     "qcore.interfaces.rounding": ["Gap", "RoundingPolicy"],
     "qcore.interfaces.scale_format": ["ScaleFormat"],
+    "qcore.interfaces.workers": ["Team", "Workers"],
     "qcore.layers": ["Linear", "linear"],
     "qcore.loading": ["create", "ids"],
     "qcore.packing": ["pack", "unpack"],
     "qcore.params": ["QuantParams"],
+    "qcore.quantized_file": ["QuantizedFile", "load", "save"],
     "qcore.qtensor": ["QuantizedTensor"],
     "qcore.recipe": ["Recipe", "recipe_product"],
-    "qcore.results": ["Comparison", "Row", "Summary"],
+    "qcore.results": ["Comparison", "Interrupted", "Row", "Summary"],
+    "qcore.rules": ["Rule"],
+    "qcore.stored_file": ["StoredFile"],
 }
 _home_of = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcore.arithmetic import chunk_arithmetic
+from qcore.blame import contained
 from qcore.blocking import Layout, float_tensor
 from qcore.chunk import Chunk
 from qcore.errors import NonFiniteError, UnavailableError, UsageError
-from qcore.fitting import Cut, as_own, count_nonfinite, fit_chunk
+from qcore.fitting import FLOAT32, Cut, as_own, count_nonfinite, fit_chunk
 from qcore.interfaces.backend import Backend
 from qcore.interfaces.boundary import check_codes
 from qcore.interfaces.quantizer import FitContext
@@ -64,6 +65,13 @@ def quantize(
     layout = Layout.of(chosen.parts.granularity, tensor.shape)
     source = Source(tensor.reshape(layout.shape), layout, nonfinite)
     given = None if params is None else fitted_params(params, layout)
+    if given is not None and chosen.parts.scale_format != FLOAT32:
+        snapped = chosen.parts.scale_format.snap(given.scale)
+        if not (snapped == given.scale).all():
+            raise UsageError(
+                f"a scale of params is one that {chosen.scale_format} does not store; "
+                f"give qcore.create('scale_format', '{chosen.scale_format}').snap(scale)"
+            )
     quantized = run(_quantize(source, chosen, usable_backend(backend), given), threads)
     return dataclasses.replace(quantized, codes=quantized.codes.reshape(tensor.shape))
 
@@ -103,7 +111,7 @@ def _quantize(
     except NonFiniteError as error:
         raise (yield from count_nonfinite(source, chunks)) from error
     if given is None:
-        given = _no_params(recipe) if not fitted else fitted[0].like(source.layout.n_blocks)
+        given = empty_params(recipe) if not fitted else fitted[0].like(source.layout.n_blocks)
         for chunk, params in zip(chunks, fitted, strict=True):
             given.put(source.layout.rows(chunk), params)
     return QuantizedTensor(codes, given, recipe, source.layout)
@@ -121,12 +129,13 @@ def _quantize_chunk(
     blocks, extremes, _ = source.blocks(chunk)
     with chunk_arithmetic():
         try:
-            if given is None:
-                params = fit_chunk(source, chunk, blocks, recipe, ranges, {MINMAX: extremes})
-            else:
-                params = given.rows(source.layout.rows(chunk))
-            rounding = source.rounding(recipe, chunk)
-            encoded = backend.encode(recipe.parts.quantizer, blocks, params, rounding)
+            with contained():
+                if given is None:
+                    params = fit_chunk(source, chunk, blocks, recipe, ranges, {MINMAX: extremes})
+                else:
+                    params = given.rows(source.layout.rows(chunk))
+                rounding = source.rounding(recipe, chunk)
+                encoded = backend.encode(recipe.parts.quantizer, blocks, params, rounding)
             check_codes(encoded, blocks.shape, recipe.parts.quantizer)
             chunk.scatter(encoded, codes)
         except Exception as error:
@@ -135,7 +144,7 @@ def _quantize_chunk(
         return params
 
 
-def _no_params(recipe: Recipe) -> QuantParams:
+def empty_params(recipe: Recipe) -> QuantParams:
     """The params of an empty tensor: the fields that any block would have, and no rows."""
     nothing = np.zeros((1, 1), np.float32)
     context = FitContext(nothing, nothing, recipe.parts.scale_format.snap, (0.0, 0.0))

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class QcoreError(Exception):
     """Something a caller can act on: the message says what, where, and what to do."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # as it stands, for those that are made from other things than their message
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(cls: type[QcoreError], args: tuple[Any, ...], state: dict[str, Any]) -> QcoreError:
+    """An error that comes from another process."""
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class UsageError(QcoreError, ValueError):
@@ -71,6 +84,10 @@ class SchemeError(QcoreError, RuntimeError):
 
 class PluginError(QcoreError, RuntimeError):
     """A plugin that cannot be loaded."""
+
+
+class WorkerError(QcoreError, RuntimeError):
+    """A worker that is gone, or that lacks what its work needs."""
 
 
 class UnavailableError(QcoreError, RuntimeError):

@@ -10,11 +10,13 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from qcore.blame import keep_traceback, told
 from qcore.blocking import Layout
+from qcore.builtin.scale_formats import Float32
 from qcore.chunk import Chunk
 from qcore.errors import NonFiniteError, QcoreError, SchemeError
 from qcore.interfaces.backend import Backend
-from qcore.interfaces.boundary import check_params, check_range
+from qcore.interfaces.boundary import check_params, check_range, check_stored_scale
 from qcore.interfaces.observer import Range
 from qcore.interfaces.quantizer import FitContext
 from qcore.loading import plugins
@@ -22,6 +24,8 @@ from qcore.observing import Ranges, Source, observer_key
 from qcore.params import QuantParams
 from qcore.recipe import Recipe
 from qcore.scheduling import Job
+
+FLOAT32 = Float32()
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,8 @@ def fit_chunk(
     check_range(lo, hi, len(blocks))
     params = quantizer.fit(blocks, FitContext(lo, hi, scale_format.snap, ranges.tensor))
     check_params(params, len(blocks))
+    if scale_format != FLOAT32:  # which stores every scale as it is
+        check_stored_scale(params.scale, scale_format)
     return params
 
 
@@ -89,13 +95,12 @@ def count_nonfinite(source: Source, chunks: Sequence[Chunk]) -> Job[NonFiniteErr
 
 
 def as_own(error: Exception, recipe: Recipe) -> QcoreError:
-    """A plugin's exception as one of qcore's, which names the plugin."""
-    if isinstance(error, QcoreError) and not isinstance(error, SchemeError):
+    """A plugin's exception as one of qcore's, which names the plugin and the line."""
+    says_so = str(error).startswith(f"'{recipe}' failed: ")
+    if isinstance(error, QcoreError) and (says_so or not isinstance(error, SchemeError)):
         return error
-    cause = str(error).partition("\n")[0]
-    kind = "" if isinstance(error, SchemeError) else f"{type(error).__name__}: "
-    plugin = plugins().behind(error, recipe.parts.quantizer)
-    blame = "" if plugin is None else f" (plugin '{plugin}')"
-    own = SchemeError(f"'{recipe}' failed: {kind}{cause}{blame}")
+    keep_traceback(error)
+    blame = plugins().blame(error, recipe.parts.quantizer)
+    own = SchemeError(f"'{recipe}' failed: {told(error)}{blame}")
     own.__cause__ = error
     return own

@@ -12,6 +12,7 @@ from qcore.interfaces.quantizer import Quantizer
 from qcore.interfaces.reader import TensorReader
 from qcore.interfaces.rounding import RoundingPolicy
 from qcore.interfaces.scale_format import ScaleFormat
+from qcore.interfaces.workers import Workers
 
 PLUGIN_API = 1
 """The version of all that a plugin relies on: hooks, interfaces, and what is handed over."""
@@ -66,4 +67,10 @@ def qcore_metrics() -> list[type[Metric]]:
 @hookspec
 def qcore_readers() -> list[type[TensorReader]]:
     """Readers of file formats."""
+    return []
+
+
+@hookspec
+def qcore_executors() -> list[type[Workers]]:
+    """Ways to run a comparison on other processes or machines."""
     return []

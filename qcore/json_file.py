@@ -7,8 +7,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from qcore import text_file
+from qcore import whole_file
 from qcore.errors import ReadError
+from qcore.stored_file import quoted
 
 T = TypeVar("T")
 
@@ -31,14 +32,24 @@ def read(path: Path) -> dict[str, Any]:
         ReadError: there is no such file, or it holds something else; the file is not named.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        return parse(path.read_bytes())
     except OSError as error:
+        if isinstance(error, ReadError):
+            raise
         raise ReadError(f"cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise ReadError("this is no JSON: it is no UTF-8") from None
+
+
+def parse(text: bytes) -> dict[str, Any]:
+    """The object that a text holds: strict JSON in strict UTF-8, with no key twice.
+
+    Raises:
+        ReadError: it is anything else.
+    """
     try:
-        document = json.loads(text, parse_constant=_refuse, object_pairs_hook=_object)
-    except RecursionError:
+        document = json.loads(text.decode(), parse_constant=_refuse, object_pairs_hook=_object)
+    except UnicodeError:
+        raise ReadError("this is no JSON: it is no UTF-8") from None
+    except (RecursionError, MemoryError):
         raise ReadError("this is no JSON of ours: it is nested too deeply") from None
     except ValueError as error:
         raise ReadError(f"this is no JSON: {error}") from None
@@ -73,7 +84,7 @@ def write(path: Path, document: Any) -> None:
     Raises:
         UsageError: it cannot be written.
     """
-    text_file.write(path, json.dumps(document, indent=2, allow_nan=False) + "\n")
+    whole_file.write(path, json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -82,8 +93,11 @@ def _refuse(constant: str) -> NoReturn:
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object, each of whose keys is given once."""
-    times = Counter(key for key, _ in pairs)
-    twice = [key for key, count in times.items() if count > 1]
-    if twice:
-        raise ReadError(f"{twice[0]!r} is given twice")
-    return dict(pairs)
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        times = Counter(key for key, _ in pairs)
+        twice = next(key for key, count in times.items() if count > 1)
+        raise ReadError(f"{quoted(twice)} is given twice")
+    for key in found:
+        key.encode()  # \\ud800 is JSON, but no text
+    return found

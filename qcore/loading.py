@@ -5,36 +5,20 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import os
-import re
 import threading
-import traceback
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any
 
 import pluggy
 
-import qcore.builtin
 from qcore import hookspecs
-from qcore.errors import PluginError, SpecError, UsageError, nearest
+from qcore.blame import contained, innermost, keep_traceback, package_of, told
+from qcore.entry_points import BUILTIN, CORE, GROUP, OWN, Declared, builtin
+from qcore.errors import PluginError, SpecError, UsageError, located, nearest
 from qcore.registry import KINDS, Registry
 from qcore.spec import Configurable, construct, parse_fields, split
-
-GROUP = "qcore"
-CORE = "qcore-quant"
-_CORE_REQUIREMENT = re.compile(r"qcore[-_.]quant\b", re.IGNORECASE)
-OWN = (
-    "qcore-uniform",
-    "qcore-symmetric",
-    "qcore-asymmetric",
-    "qcore-pot",
-    "qcore-apot",
-    "qcore-numpy",
-    "qcore-int8",
-    "qcore-cupy",
-)
-"""The distributions that come with qcore: they go before all others, in this order."""
 
 
 @dataclass(frozen=True)
@@ -62,69 +46,51 @@ class Plugins:
     def __init__(
         self,
         entry_points: Iterable[importlib.metadata.EntryPoint],
-        allowed: Collection[str] = (),
+        allowed: Collection[str] | None = None,
     ) -> None:
         """Load plugins.
 
         Args:
-            entry_points: of those that may be loaded.
-            allowed: the names that QCORE_PLUGINS gives; one that nobody has is a failure.
+            entry_points: all that there are.
+            allowed: the names that QCORE_PLUGINS gives: nothing else is loaded, and one that nobody
+                has is a failure. None allows all.
         """
         self.registry = Registry()
         self.records: list[PluginRecord] = []
         self._manager = pluggy.PluginManager("qcore")
         self._manager.add_hookspecs(hookspecs)
-        version = _version(CORE)
-        self._load("builtin", CORE, version, lambda: qcore.builtin)
-        for entry_point in sorted(entry_points, key=_precedence):
-            distribution = _distribution(entry_point)
-            dist = entry_point.dist
-            self._load(
-                entry_point.name,
-                distribution,
-                "unknown" if dist is None else dist.version,
-                entry_point.load,
-                () if dist is None or _is_ours(dist) else dist.requires or (),
-            )
-        self._report_absent(allowed)
+        found = sorted(map(Declared.of, entry_points), key=lambda declared: declared.precedence)
+        of_name = Counter(declared.name for declared in found)
+        self._load(builtin(), BUILTIN)
+        for declared in found:
+            name, distribution = declared.name, declared.distribution
+            if allowed is None or {name, distribution} & set(allowed):
+                self._load(declared, name if of_name[name] == 1 else f"{name} ({distribution})")
+        self._report_absent(allowed or (), found)
 
-    def _load(
-        self, name: str, distribution: str, version: str, load: Any, requires: Sequence[str] = ()
-    ) -> None:
-        """Take all that a plugin provides, or nothing; never raise on its account."""
+    def _load(self, declared: Declared, label: str) -> None:
+        """Take all that a plugin provides, or nothing; never raise on its account.
+
+        Args:
+            declared: the plugin.
+            label: what it is called: its name, or that and its distribution if another has it too.
+        """
+        found = (declared.name, declared.distribution, declared.version)
         try:
-            self._check_requirement(requires)
-            module = load()
-            provided = self._provided(module, f"{distribution}:{name}")
-            self.registry.add(name, provided)
-        except (Exception, SystemExit) as error:
-            cause = str(error).strip().partition("\n")[0]
-            kind = "" if isinstance(error, PluginError) else f"{type(error).__name__}: "
-            self.records.append(
-                PluginRecord(name, distribution, version, error=f"{kind}{cause}".rstrip(": "))
-            )
+            with contained():
+                provided = self._provided(declared.load(), declared)
+                self.registry.add(label, provided, declared.distribution)
+        except Exception as error:
+            keep_traceback(error)
+            place = innermost(error, {package_of(declared.value.partition(":")[0])})
+            where = "" if place is None else f" ({place.line})"
+            self.records.append(PluginRecord(*found, error=f"{told(error)}{where}"))
             return
         ids = {kind: [cls.id for cls in classes] for kind, classes in provided.items() if classes}
-        self.records.append(PluginRecord(name, distribution, version, ids))
+        self.records.append(PluginRecord(*found, ids))
 
-    def _check_requirement(self, requires: Sequence[str]) -> None:
-        """Refuse a plugin made for another version of qcore, told by what its package requires.
-
-        Raises:
-            PluginError: it is.
-        """
-        ours = _version(CORE)
-        for text in requires:
-            if not _CORE_REQUIREMENT.match(text) or ours == "unknown":
-                continue
-            from packaging.requirements import Requirement
-
-            needed = Requirement(text).specifier
-            if not needed.contains(ours, prereleases=True):
-                raise PluginError(f"needs {CORE}{needed}, but {ours} is installed")
-
-    def _report_absent(self, allowed: Collection[str]) -> None:
-        known = {name for r in self.records for name in (r.name, r.distribution)}
+    def _report_absent(self, allowed: Collection[str], found: Iterable[Declared]) -> None:
+        known = {name for d in (builtin(), *found) for name in (d.name, d.distribution)}
         for name in sorted(set(allowed) - known):
             error = f"QCORE_PLUGINS names it, but no such plugin is installed{nearest(name, known)}"
             self.records.append(PluginRecord(name, "not installed", "", error=error))
@@ -134,7 +100,7 @@ class Plugins:
         """The plugins that were left out."""
         return [record for record in self.records if record.error is not None]
 
-    def _provided(self, module: ModuleType, name: str) -> dict[str, list[type[Any]]]:
+    def _provided(self, module: Any, declared: Declared) -> dict[str, list[type[Any]]]:
         """What the plugin's own hook implementations return, by kind."""
         hooks = {hook: kind for kind, (hook, _) in KINDS.items()}
         for attribute in dir(module):
@@ -143,9 +109,22 @@ class Plugins:
                 raise PluginError(f"unknown hook {attribute}{nearest(attribute, hooks)}")
             if not marked and attribute in hooks:
                 raise PluginError(f"{attribute} is no hook yet; put @qcore.hookimpl above it")
-        self._manager.register(module, name)
+        twin = self._manager.get_name(module)
+        if twin is not None:
+            owner, _, name = twin.partition(":")
+            raise PluginError(
+                f"names '{declared.value}', as plugin '{name}' of {owner} does; "
+                "pip uninstall the one that is no longer needed"
+            )
+        self._manager.register(module, f"{declared.distribution}:{declared.name}")
+        callers = self._manager.get_hookcallers(module)
+        if not callers:
+            raise PluginError(
+                f"names '{declared.value}', which implements no hook; "
+                "name the module with @qcore.hookimpl"
+            )
         provided: dict[str, list[type[Any]]] = {}
-        for caller in self._manager.get_hookcallers(module) or []:
+        for caller in callers:
             (own,) = [impl for impl in caller.get_hookimpls() if impl.plugin is module]
             classes: object = own.function()
             if not isinstance(classes, list | tuple):
@@ -159,7 +138,7 @@ class Plugins:
         Raises:
             UnknownIdError: nobody gives it; plugins that failed, and may have, are named.
         """
-        return self.registry.get(kind, id, self._note(id))
+        return self.registry.get(kind, id, self.failures(id))
 
     def create(self, kind: str, spec: str | Configurable, /, **fields: Any) -> Any:
         """The object that a spec describes; see `qcore.create`."""
@@ -174,65 +153,52 @@ class Plugins:
         twice = sorted(given.keys() & fields)
         if twice:
             raise SpecError(f"'{spec}' gives '{twice[0]}', which is given beside it too")
-        return construct(cls, given | fields)
+        try:
+            with contained():
+                part = construct(cls, given | fields)
+                _ = str(part), hash(part)  # which every part is asked for
+        except UsageError as error:
+            if f"'{id}" not in str(error):
+                located(error, f"'{spec}'")
+            raise
+        except Exception as error:
+            keep_traceback(error)
+            raise UsageError(f"'{spec}' failed: {told(error)}{self.blame(error, cls)}") from error
+        return part
 
-    def behind(self, error: BaseException, part: object) -> str | None:
-        """The third party's plugin that an error came from, told by the innermost of its frames.
+    def blame(self, error: BaseException, part: object) -> str:
+        """` (plugin 'x', x/scheme.py:15, in fit)`: the third party's plugin an error came from.
 
         Args:
             error: what was raised.
-            part: whose fault it is if none of its frames is a plugin's.
+            part: the object or class whose fault it is if no plugin's code raised it.
+
+        Returns:
+            Text to be added to a message; none if no third party is to blame.
         """
-        third = {r.name for r in self.records if r.distribution not in (CORE, *OWN)}
-        packages = {
-            _package(entry.cls.__module__): entry.plugin
+        third = {
+            package_of(entry.cls.__module__): entry.plugin
             for entries in self.registry.entries.values()
             for entry in entries.values()
-            if entry.plugin in third
+            if entry.distribution not in (CORE, *OWN)
         }
-        frames = [
-            f.f_globals.get("__name__", "") for f, _ in traceback.walk_tb(error.__traceback__)
-        ]
-        for module in (*reversed(frames), type(part).__module__):
-            if _package(module) in packages:
-                return packages[_package(module)]
-        return None
+        third.pop("qcore", None)  # of who gives a class of qcore's own
+        place = innermost(error, third)
+        if place is not None:
+            return f" (plugin '{third[place.package]}', {place.line})"
+        cls = part if isinstance(part, type) else type(part)
+        plugin = third.get(package_of(cls.__module__))
+        return "" if plugin is None else f" (plugin '{plugin}')"
 
-    def _note(self, id: str) -> str:
-        """Which failed plugins may have been the ones to give `id`."""
+    def failures(self, id: str = "") -> str:
+        """Which failed plugins may have been the ones to give `id`, and why; all if none is."""
         failed = self.failed
         likely = [r for r in failed if id in r.name or id in r.distribution] or failed
         return "; ".join(
-            f"plugin '{r.name}' ({r.distribution} {r.version}) failed to load: {r.error}"
+            f"plugin '{r.name}' ({f'{r.distribution} {r.version}'.rstrip()}) failed to load: "
+            f"{r.error}"
             for r in likely
         )
-
-
-def _precedence(entry_point: importlib.metadata.EntryPoint) -> tuple[int, str, str]:
-    """What sorts qcore's own first, in their order, then the others by name."""
-    distribution = _distribution(entry_point)
-    own = OWN.index(distribution) if distribution in OWN else len(OWN)
-    return own, distribution, entry_point.name
-
-
-def _is_ours(dist: importlib.metadata.Distribution) -> bool:
-    """Whether a distribution came with this very core: reading requirements takes a while."""
-    return dist.name in OWN and dist.version == _version(CORE)
-
-
-def _package(module: str) -> str:
-    return module.partition(".")[0]
-
-
-def _distribution(entry_point: importlib.metadata.EntryPoint) -> str:
-    return "unknown" if entry_point.dist is None else entry_point.dist.name
-
-
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
 
 
 _lock = threading.RLock()
@@ -243,8 +209,7 @@ def _discovered(allowed: str | None) -> Plugins:
     found = importlib.metadata.entry_points(group=GROUP)
     if allowed is None:
         return Plugins(found)
-    names = {name.strip() for name in allowed.split(",")} - {""}
-    return Plugins((e for e in found if names & {e.name, _distribution(e)}), names)
+    return Plugins(found, {name.strip() for name in allowed.split(",")} - {""})
 
 
 def plugins() -> Plugins:
@@ -269,6 +234,7 @@ def create(kind: str, spec: str | Configurable, /, **fields: Any) -> Any:
     Raises:
         UnknownIdError: no plugin provides the id.
         SpecError: a field is unknown, missing, of the wrong type, or given twice.
+        UsageError: the values are refused, or the class fails on them.
     """
     return plugins().create(kind, spec, **fields)
 

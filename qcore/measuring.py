@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from qcore.arithmetic import chunk_arithmetic
+from qcore.blame import contained
 from qcore.chunk import Chunk
 from qcore.error_stats import ErrorStats
 from qcore.errors import NonFiniteError, QcoreError, SchemeError
@@ -86,15 +87,16 @@ def _measure_chunk(
         for recipe in recipes:
             start = time.thread_time()
             try:
-                params = fit_chunk(source, chunk, blocks, recipe, ranges, observed)
-                rounding = source.rounding(recipe, chunk)
-                quantizer = recipe.parts.quantizer
-                stats = backend.measure(quantizer, blocks, params, rounding, sums, extremes)
+                with contained():
+                    params = fit_chunk(source, chunk, blocks, recipe, ranges, observed)
+                    rounding = source.rounding(recipe, chunk)
+                    quantizer = recipe.parts.quantizer
+                    stats = backend.measure(quantizer, blocks, params, rounding, sums, extremes)
+                    bits = _chunk_bits(chunk, recipe, params)
                 if not isinstance(stats, ErrorStats):
                     raise SchemeError(f"backend '{backend}' measured {type(stats).__name__}")
                 if "e2" in sums and not math.isfinite(stats.e2):
                     raise SchemeError("its values are not finite")
-                bits = _chunk_bits(chunk, recipe, params)
                 stats = stats.merge(ErrorStats(stored_bits=bits, nonfinite=replaced))
             except Exception as error:
                 outcomes.append(as_own(error, recipe))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcore.arithmetic import chunk_arithmetic
+from qcore.blame import contained
 from qcore.blocking import Layout
 from qcore.builtin.observers import MinMax
 from qcore.chunk import Chunk
@@ -58,11 +59,18 @@ class Source:
         tensor: floating, in the layout's shape.
         layout: how it is cut into blocks.
         nonfinite: `error`, or `clip` to take NaN as 0 and saturate infinities.
+        origin: gives the tensor again in another process, where this is sent without it.
     """
 
     tensor: NDArray[Any]
     layout: Layout
     nonfinite: NonFinite = "error"
+    origin: Callable[[], NDArray[Any]] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.origin is None:
+            return Source, (self.tensor, self.layout, self.nonfinite)
+        return _source_again, (self.origin, self.layout, self.nonfinite)
 
     def blocks(self, chunk: Chunk) -> Loaded:
         """A chunk as finite blocks.
@@ -107,6 +115,12 @@ class Source:
         return Trial(parts.quantizer, parts.scale_format, rounding, tensor_range)
 
 
+def _source_again(
+    origin: Callable[[], NDArray[Any]], layout: Layout, nonfinite: NonFinite
+) -> Source:
+    return Source(origin().reshape(layout.shape), layout, nonfinite, origin)
+
+
 def observer_key(recipe: Recipe) -> Hashable:
     """Recipes with equal keys, on one layout, have equal ranges."""
     observer = recipe.parts.observer
@@ -145,7 +159,9 @@ def observe(source: Source, chunks: Sequence[Chunk], recipes: Sequence[Recipe]) 
     seconds: dict[Hashable, float] = {}
     for key, recipe in observed.items():
         try:
-            ranges[key], seconds[key] = yield from _in_pieces(source, chunks, recipe, tensor_range)
+            with contained():
+                found = yield from _in_pieces(source, chunks, recipe, tensor_range)
+            ranges[key], seconds[key] = found
         except NonFiniteError:
             raise
         except Exception as error:  # one recipe's failure, not the others'
@@ -207,7 +223,7 @@ def _summarize(
     previous: State | None,
 ) -> tuple[State, float]:
     blocks = source.blocks(chunk).blocks
-    with chunk_arithmetic():
+    with chunk_arithmetic(), contained():
         start = time.thread_time()
         trial = source.trial(recipe, chunk, tensor_range)
         state = recipe.parts.observer.summarize(blocks, trial, previous)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
@@ -54,7 +54,7 @@ class Recipe:
     Raises:
         UnknownIdError: an id that no plugin provides.
         SpecError: a spec that does not fit.
-        UsageError: values that the scheme refuses.
+        UsageError: values that the scheme refuses, or on which it fails.
     """
 
     scheme: str
@@ -133,43 +133,62 @@ def recipe_product(
     rounding: Iterable[str] = (DEFAULTS["rounding"],),
     observer: Iterable[str] = (DEFAULTS["observer"],),
     scale_format: Iterable[str] = (DEFAULTS["scale_format"],),
+    report: Callable[[str], None] | None = None,
 ) -> list[Recipe]:
     """Every combination of the values given, each once.
 
+    A scheme is left out at widths that it refuses, or at which it cannot be made.
+
     Args:
-        scheme: specs; where None, all installed that take the values.
-        bits: widths; 8 and 4 where None. A scheme of fixed width has its own: another is an error
-            if both were asked for by name, and is left out otherwise.
+        scheme: specs; all that are installed where None.
+        bits: widths; 8 and 4 where None. A scheme of fixed width has its own unless both are given.
         granularity: specs.
         rounding: specs.
         observer: specs.
         scale_format: specs.
+        report: told, in one line each, what was left out and why.
 
     Raises:
-        UsageError: a combination that cannot be.
+        UsageError: an axis that cannot be; a scheme given by name that cannot be at any of the
+            widths; or no combination at all.
     """
-    asked = scheme is not None and bits is not None
+    named = scheme is not None
     schemes = list(plugins().registry.ids("scheme") if scheme is None else scheme)
     if not schemes:
-        raise UsageError("no scheme is installed; install one, such as qcore-symmetric")
+        missing = "no scheme is installed; install one, such as qcore-symmetric"
+        raise UsageError(". ".join(filter(None, [missing, plugins().failures()])))
     widths = list((8, 4) if bits is None else bits)
-    granularity, rounding = list(granularity), list(rounding)
-    observer, scale_format = list(observer), list(scale_format)
-    recipes: dict[Recipe, None] = {}
-    refused: UsageError | None = None  # by a scheme that was not asked for
+    quantizers: list[Quantizer] = []
+    refused: dict[str, UsageError] = {}  # by what they say: once for several widths
     for spec in schemes:
         fixed = fixed_width(spec)
-        own = widths if fixed is None or asked else [fixed]
-        for values in itertools.product(own, granularity, rounding, observer, scale_format):
-            try:
-                recipes[Recipe(spec, *values)] = None
-            except UsageError as error:
-                if scheme is not None:
-                    raise
-                refused = refused or error
-    if refused is not None and not recipes:
-        raise refused
-    return list(recipes)
+        own = widths if fixed is None or (named and bits is not None) else [fixed]
+        found, reasons = _at_widths(spec, own)
+        if named and reasons and not found:
+            raise reasons[0]
+        quantizers += found
+        refused |= {str(reason): reason for reason in reasons}
+    if refused and not quantizers:
+        raise next(iter(refused.values()))
+    given = zip(AXES, (granularity, rounding, observer, scale_format), strict=True)
+    axes = [[create(axis, value) for value in values] for axis, values in given]
+    if report is not None:
+        for reason in refused:
+            report(f"left out: {reason}")
+    products = itertools.product(quantizers, [None], *axes)
+    return list(dict.fromkeys(Recipe(*parts) for parts in products))
+
+
+def _at_widths(scheme: str, widths: Iterable[int]) -> tuple[list[Quantizer], list[UsageError]]:
+    """A scheme at the widths that it has, and why not at the others."""
+    found: list[Quantizer] = []
+    reasons: list[UsageError] = []
+    for width in widths:
+        try:
+            found.append(_quantizer(scheme, width, {}))
+        except UsageError as reason:
+            reasons.append(reason)
+    return found, reasons
 
 
 def fixed_width(scheme: str) -> int | None:

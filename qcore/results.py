@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from qcore.case import ActivationRecipe, Case
+from qcore.blame import contained
+from qcore.case import ActivationRecipe, Case, Stored
 from qcore.error_stats import ErrorStats
 from qcore.interfaces.metric import Metric
 from qcore.loading import versions
@@ -25,7 +26,7 @@ class Row:
         source: the file that holds it; empty for an array.
         shape: of the tensor.
         dtype: of the tensor, as stored.
-        recipe: what was applied.
+        recipe: what was applied; or what another checkpoint holds of the tensor.
         backend: what it ran on.
         metrics: by id; NaN where one is not defined.
         seconds: processor time for the tensor; its layer's output is not counted.
@@ -39,7 +40,7 @@ class Row:
     source: str
     shape: tuple[int, ...]
     dtype: str
-    recipe: Recipe
+    recipe: Recipe | Stored
     backend: str
     metrics: Mapping[str, float]
     seconds: float
@@ -104,8 +105,8 @@ class Summary:
     layers: int = 0
 
     @property
-    def recipe(self) -> Recipe:
-        """What was applied to the tensors."""
+    def recipe(self) -> Recipe | Stored:
+        """What was applied to the tensors, or where they are compared with."""
         return self.case.recipe
 
     def to_dict(self) -> dict[str, Any]:
@@ -134,6 +135,7 @@ class Comparison:
         skipped: how many were left out, by the rule that did.
         unreadable: files that could not be opened.
         broken_metrics: by id, why a metric that failed did.
+        unfinished: how many more tensors there were when the run was interrupted.
     """
 
     rows: list[Row]
@@ -144,6 +146,7 @@ class Comparison:
     skipped: Mapping[str, int]
     unreadable: list[Unreadable]
     broken_metrics: Mapping[str, str] = field(default_factory=dict)
+    unfinished: int = 0
 
     @property
     def with_outputs(self) -> bool:
@@ -207,6 +210,18 @@ class Comparison:
         }
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in the middle of a comparison.
+
+    Attributes:
+        comparison: what is known so far, of the tensors that are done.
+    """
+
+    def __init__(self, comparison: Comparison) -> None:
+        super().__init__()
+        self.comparison = comparison
+
+
 def evaluate(
     metrics: Sequence[Metric],
     stats: ErrorStats,
@@ -222,7 +237,8 @@ def evaluate(
     for metric in metrics:
         sums = scopes[metric.scope]
         try:
-            values[metric.id] = float(metric.from_stats(sums)) if sums.count else math.nan
+            with contained():
+                values[metric.id] = float(metric.from_stats(sums)) if sums.count else math.nan
         except Exception as error:  # of a plugin: the other metrics stand
             values[metric.id] = math.nan
             if failed is not None:

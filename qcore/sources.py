@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qcore.errors import QcoreError, ReadError, UsageError, nearest
+from qcore.builtin.readers.dtypes import BITS, stored_bytes
+from qcore.errors import QcoreError, ReadError, UsageError
 from qcore.interfaces.reader import TensorInfo, TensorReader
-from qcore.loading import plugins
+from qcore.locating import asking, files_at, reader_of, stored_path
+from qcore.remote_file import opened_once
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +34,8 @@ class TensorRef:
         shape: its shape.
         dtype: its element type's name.
         load: gives the array, memory-mapped where that is possible.
+        info: what its reader said of it; None for an array.
+        reader: the reader; None for an array.
     """
 
     name: str
@@ -36,6 +43,25 @@ class TensorRef:
     shape: tuple[int, ...]
     dtype: str
     load: Callable[[], NDArray[Any]]
+    info: TensorInfo | None = None
+    reader: TensorReader | None = None
+
+    @property
+    def size(self) -> int:
+        """How many elements it has."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes as it is stored; 0 where that is not known."""
+        if self.info is not None and self.info.nbytes is not None:
+            return self.info.nbytes
+        return stored_bytes(self.dtype, self.shape) if self.dtype in BITS else 0
+
+    @property
+    def encoding(self) -> str:
+        """How it is stored, where that is another thing than its dtype."""
+        return "" if self.info is None else self.info.encoding
 
     @property
     def is_float(self) -> bool:
@@ -114,7 +140,7 @@ class Selection:
 def _compiled(option: str, pattern: str | None) -> re.Pattern[str] | None:
     try:
         return None if pattern is None else re.compile(pattern)
-    except re.error as error:
+    except (re.error, OverflowError) as error:
         raise UsageError(f"{option}: '{pattern}' is no regular expression: {error}") from None
 
 
@@ -133,45 +159,51 @@ def from_paths(
     """What files and folders hold, and which of them could not be read."""
     refs: list[TensorRef] = []
     failed: list[Unreadable] = []
-    for path in _expanded(map(Path, paths)):
-        try:
-            reader = _reader_for(path)
-            refs += [_stored(reader, info) for info in reader.tensors(path)]
-        except QcoreError as error:
-            failed.append(Unreadable(str(path), str(error)))
-        except Exception as error:  # a reader's failure, not the run's
-            failed.append(Unreadable(str(path), f"'{path}': {type(error).__name__}: {error}"))
+    for path in map(stored_path, paths):
+        with opened_once():
+            for file in _tried(files_at, path, failed):
+                refs += _tried(_listed, file, failed)
     return refs, failed
 
 
-def _expanded(paths: Iterable[Path]) -> Iterator[Path]:
-    """The paths, but for a folder that is no format of its own, the files in it that are."""
-    readers = _readers()
-    for path in paths:
-        inside: list[Path] = []
-        if os.path.isdir(path) and not any(reader.sniff(path) for reader in readers):
-            files = sorted(file for file in path.iterdir() if file.is_file())
-            inside = [file for file in files if any(reader.sniff(file) for reader in readers)]
-        yield from inside or [path]
+def metadata(refs: Iterable[TensorRef]) -> dict[str, str]:
+    """The texts that the tensors' files keep beside them; of two by one name, the first."""
+    files = {ref.source: ref for ref in refs}
+    texts: dict[str, str] = {}
+    for ref in files.values():
+        if ref.reader is not None and ref.info is not None:
+            texts = ref.reader.metadata(ref.info.path) | texts
+    return texts
 
 
-def _readers() -> list[TensorReader]:
-    return [entry.cls() for entry in plugins().registry.entries["reader"].values()]
+def _tried(work: Callable[[Path], list[T]], path: Path, failed: list[Unreadable]) -> list[T]:
+    """What `work` gives for a path; if it fails nothing, and why is noted."""
+    try:
+        return work(path)
+    except QcoreError as error:
+        failed.append(Unreadable(str(path), str(error)))
+    return []
+
+
+def _listed(file: Path) -> list[TensorRef]:
+    reader = reader_of(file)
+    with asking(reader, file):
+        return [_stored(reader, info) for info in reader.tensors(file)]
 
 
 def _stored(reader: TensorReader, info: TensorInfo) -> TensorRef:
-    return TensorRef(
-        info.name, str(info.path), info.shape, info.dtype, partial(_read, reader, info)
-    )
+    load = partial(read_tensor, reader, info)
+    return TensorRef(info.name, str(info.path), info.shape, info.dtype, load, info, reader)
 
 
-def _read(reader: TensorReader, info: TensorInfo) -> NDArray[Any]:
+def read_tensor(reader: TensorReader, info: TensorInfo) -> NDArray[Any]:
     """The tensor that a file was said to hold.
 
     Raises:
-        ReadError: the reader gives something else.
+        ReadError: the reader fails, or gives something else.
     """
-    tensor = reader.read(info)
+    with asking(reader, info.path):
+        tensor = reader.read(info)
     shape = getattr(tensor, "shape", None)
     if not isinstance(tensor, np.ndarray) or shape != info.shape:
         raise ReadError(
@@ -179,31 +211,3 @@ def _read(reader: TensorReader, info: TensorInfo) -> NDArray[Any]:
             f"shape {shape}, but said {info.shape}"
         )
     return tensor
-
-
-def _reader_for(path: Path) -> TensorReader:
-    """The first reader that knows the file by its content.
-
-    Raises:
-        ReadError: there is no such file, or no reader knows it.
-    """
-    if not path.exists():
-        raise ReadError(f"no such file: '{path}'{_neighbour(path)}")
-    readers = _readers()
-    for reader in readers:
-        if reader.sniff(path):
-            return reader
-    if path.is_file() and not os.access(path, os.R_OK):
-        raise ReadError(f"'{path}' may not be read; check its permissions")
-    if path.is_dir():
-        raise ReadError(f"folder '{path}' holds no file that a reader knows")
-    known = ", ".join(reader.id for reader in readers)
-    raise ReadError(f"'{path}' is in no format that a reader knows; readers are {known}")
-
-
-def _neighbour(path: Path) -> str:
-    """`, did you mean 'x'?` for a file beside it with almost its name."""
-    try:
-        return nearest(path.name, os.listdir(path.parent))
-    except OSError:
-        return ""

@@ -18,6 +18,13 @@ from qcore.errors import SpecError, nearest
 
 T = TypeVar("T", bound="Configurable")
 
+_PLAIN: dict[Any, tuple[type, str]] = {
+    int: (numbers.Integral, "a whole number"),
+    float: (numbers.Real, "a number"),
+    str: (str, "text"),
+}
+"""The types of options beside choices: what a value must be, and what it is called."""
+
 
 class Configurable:
     """A frozen dataclass with an id, whose fields are its whole configuration."""
@@ -128,6 +135,30 @@ def construct(cls: type[T], values: Mapping[str, Any]) -> T:
     return cls(**plain)
 
 
+def check_fields(cls: type[Configurable]) -> None:
+    """Refuse a class with a field that a spec cannot give.
+
+    Raises:
+        SpecError: its type is none that is written in a spec, or its default is of another.
+    """
+    for field in _fields(cls):
+        name = f"{cls.__name__}.{field.name}"
+        try:
+            kind = _types(cls)[field.name]
+        except Exception as error:  # of an annotation that names what is not there
+            message = f"the type of {name} cannot be told: {type(error).__name__}: {error}"
+            raise SpecError(message) from None
+        if kind not in _PLAIN and _choices(kind) is None:
+            shown = kind.__name__ if isinstance(kind, type) else kind
+            options = "options are int, float, bool, str or Literal"
+            raise SpecError(f"{name} is of type {shown}; {options}")
+        if field.default is not dataclasses.MISSING:
+            try:
+                _check_type(cls, field.name, kind, field.default)
+            except SpecError as error:
+                raise SpecError(f"the default of {name} cannot be: {error}") from None
+
+
 def _refuse_unknown(cls: type[Configurable], given: Iterable[str], fields: Collection[str]) -> None:
     for name in given:
         if name not in fields:
@@ -189,16 +220,20 @@ def _choices(kind: Any) -> tuple[Any, ...] | None:
 def _check_type(cls: type[Configurable], name: str, kind: Any, value: object) -> None:
     choices = _choices(kind)
     if choices is not None:
-        if not any(value is c or (isinstance(c, str) and value == c) for c in choices):
+        if not any(_is_choice(value, choice) for choice in choices):
             known = [format_value(c) for c in choices]
             close = nearest(str(value), known)
             text = format_value(value)
             raise SpecError(f"'{cls.id}': {name}={text} is not one of {', '.join(known)}{close}")
         return
-    welcome: Any = numbers.Integral if kind is int else numbers.Real
-    if kind in (int, float) and isinstance(value, welcome) and not isinstance(value, bool):
+    if kind not in _PLAIN:
         return
-    if kind not in (int, float):
-        return
-    noun = "a whole number" if kind is int else "a number"
-    raise SpecError(f"'{cls.id}': {name} must be {noun}, not '{value}'")
+    welcome, noun = _PLAIN[kind]
+    if not isinstance(value, welcome) or isinstance(value, bool):
+        raise SpecError(f"'{cls.id}': {name} must be {noun}, not '{value}'")
+
+
+def _is_choice(value: object, choice: object) -> bool:
+    """Whether a value is one of the choices: 1 is not true, nor is it 1.0."""
+    alike = isinstance(value, str) if isinstance(choice, str) else type(value) is type(choice)
+    return alike and value == choice

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import uuid
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
+from qcore.against import Against, measure_against
+from qcore.blame import contained, keep_traceback, told
 from qcore.blocking import Layout, float_tensor
-from qcore.case import Case
-from qcore.errors import QcoreError, ReadError
+from qcore.builtin.readers.dtypes import BITS, dtype_named
+from qcore.case import Case, Stored
+from qcore.errors import NonFiniteError, QcoreError, ReadError, WorkerError
 from qcore.fitting import Cut, as_own
 from qcore.interfaces.backend import Backend
+from qcore.interfaces.reader import TensorInfo, TensorReader
 from qcore.measuring import Outcome, measure
 from qcore.observing import NonFinite, Source
 from qcore.outputs import OutputError, OutputTask, measure_outputs
 from qcore.recipe import Recipe
-from qcore.scheduling import Job
-from qcore.sources import TensorRef
+from qcore.scheduling import Job, in_batches, run_here
+from qcore.sources import TensorRef, read_tensor
+from qcore.spec import Configurable
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,7 @@ class Task:
         integers: whether integers are taken as numbers.
         tick: told of every chunk done: its elements × recipes.
         outputs: what is done to the layers that the tensors belong to, if anything.
+        against: what holds the same tensors, in place of a last recipe, if anything.
     """
 
     recipes: Sequence[Recipe]
@@ -42,12 +53,55 @@ class Task:
     integers: bool
     tick: Callable[[int], None] | None
     outputs: OutputTask | None
+    against: Against | None = None
 
     @property
     def cases(self) -> list[Case]:
         """Every recipe with every one for the activations."""
         activations = [None] if self.outputs is None else self.outputs.recipes
-        return [Case(recipe, other) for recipe in self.recipes for other in activations]
+        cases = [Case(recipe, other) for recipe in self.recipes for other in activations]
+        return cases if self.against is None else [*cases, Case(Stored(self.against.label))]
+
+    def parts(self) -> list[tuple[str, Configurable]]:
+        """What plugins have given of it, each with its kind."""
+        own = [*self.recipes]
+        parts: list[tuple[str, Configurable]] = [("backend", self.backend)]
+        if self.outputs is not None:
+            own += [recipe for recipe in self.outputs.recipes if isinstance(recipe, Recipe)]
+            parts.append(("backend", self.outputs.multiplying))
+        kinds = ("scheme", "granularity", "rounding", "observer", "scale_format")
+        return parts + [pair for recipe in own for pair in zip(kinds, recipe.parts, strict=True)]
+
+    def options(self) -> dict[str, Any]:
+        """What the results depend on beside the recipes, as JSON holds it."""
+        return {
+            "backend": str(self.backend),
+            "sums": sorted(self.sums),
+            "nonfinite": self.nonfinite,
+            "integers": self.integers,
+            "synthetic": self.outputs is not None and self.outputs.activations.refs is None,
+            "against": None if self.against is None else self.against.label,
+        }
+
+    def further_refs(self) -> list[TensorRef]:
+        """The stored tensors that it uses beside those it is done to."""
+        fed = None if self.outputs is None else self.outputs.activations.refs
+        other = {} if self.against is None else self.against.tensors
+        return [*(fed or ()), *other.values()]
+
+    def tell(self, amount: int) -> None:
+        """Tell who looks on that so many elements × recipes are done."""
+        if self.tick is not None:
+            self.tick(amount)
+
+    def alone(self) -> Task:
+        """The recipes alone, with nobody told."""
+        return dataclasses.replace(self, tick=None, against=None, outputs=None)
+
+    def away(self, refs: Sequence[TensorRef]) -> Task:
+        """The task as it travels with some tensors: what they need and no more."""
+        against = None if self.against is None else self.against.of_tensors(refs)
+        return dataclasses.replace(self, tick=None, against=against)
 
 
 class Found(NamedTuple):
@@ -59,30 +113,107 @@ class Found(NamedTuple):
 
 def measure_tensor(ref: TensorRef, task: Task) -> Job[list[Found]]:
     """Read a tensor once and apply every case to it; what fails has its error in place."""
-    outputs: dict[Case, OutputError | QcoreError] = {}
-    try:
+
+    def whole() -> Job[list[Found]]:
         (loaded,) = yield [ref.load]
         tensor = float_tensor(loaded, ref.name, integers=task.integers)
         outcomes = yield from _measure(tensor, task)
-        if task.outputs is not None:
-            outputs = yield from measure_outputs(ref, tensor, task.recipes, task.outputs)
+        more, outputs = yield from _measure_further(ref, tensor, task)
+        return [Found((outcomes | more)[case.recipe], outputs.get(case)) for case in task.cases]
+
+    return _guarded(whole(), task)
+
+
+def measure_in_pieces(ref: TensorRef, task: Task, pieces: int) -> Job[list[Found]]:
+    """The same for a large tensor and workers elsewhere: nothing of it is read here, and each stage
+    is cut into so many tasks that travel without it.
+    """
+
+    def cut() -> Job[list[Found]]:
+        tensor = float_tensor(_stand_in(ref), ref.name, integers=task.integers)
+        origin = partial(_again, ref, task.integers, uuid.uuid4().hex)
+        outcomes = yield from in_batches(_measure(tensor, task, origin), pieces)
+        ((more, outputs),) = yield [partial(_further, ref, task, origin)]
+        return [Found((outcomes | more)[case.recipe], outputs.get(case)) for case in task.cases]
+
+    return _guarded(cut(), task)
+
+
+def _guarded(job: Job[list[Found]], task: Task) -> Job[list[Found]]:
+    """A failure of a tensor is none of the run."""
+    try:
+        return (yield from job)
+    except WorkerError:
+        raise
     except QcoreError as error:
         return [Found(error)] * len(task.cases)
-    except Exception as error:  # the tensor's failure, not the run's
-        return [Found(ReadError(f"{type(error).__name__}: {error}"))] * len(task.cases)
-    return [Found(outcomes[case.recipe], outputs.get(case)) for case in task.cases]
+    except Exception as error:
+        keep_traceback(error)
+        return [Found(ReadError(told(error)))] * len(task.cases)
 
 
-def _measure(tensor: NDArray[Any], task: Task) -> Job[dict[Recipe, Outcome]]:
+Further = tuple[dict[Recipe | Stored, Outcome], dict[Case, OutputError | QcoreError]]
+"""What another checkpoint made of a tensor, and what became of its layer's output."""
+
+
+def _measure_further(ref: TensorRef, tensor: NDArray[Any], task: Task) -> Job[Further]:
+    more: dict[Recipe | Stored, Outcome] = {}
+    outputs: dict[Case, OutputError | QcoreError] = {}
+    if task.against is not None:
+        more[Stored(task.against.label)] = yield from _measure_against(ref, tensor, task)
+    if task.outputs is not None:
+        outputs = yield from measure_outputs(ref, tensor, task.recipes, task.outputs)
+    return more, outputs
+
+
+def _further(ref: TensorRef, task: Task, origin: Callable[[], NDArray[Any]]) -> Further:
+    return run_here(_measure_further(ref, origin(), task))
+
+
+def _stand_in(ref: TensorRef) -> NDArray[Any]:
+    """An array of the tensor's shape and dtype that takes no memory; what it holds is not asked."""
+    if ref.dtype not in BITS:
+        return ref.load()
+    return np.broadcast_to(np.zeros((), dtype_named(ref.dtype, ref.source)), ref.shape)
+
+
+def _again(ref: TensorRef, integers: bool, run: str) -> NDArray[Any]:
+    """A tensor, on a worker: read once for the tasks of a run that follow one another."""
+    if ref.reader is None or ref.info is None:
+        return float_tensor(ref.load(), ref.name, integers=integers)
+    return _read_once(ref.reader, ref.info, integers, run)
+
+
+@functools.lru_cache(maxsize=2)
+def _read_once(reader: TensorReader, info: TensorInfo, integers: bool, run: str) -> NDArray[Any]:
+    return float_tensor(read_tensor(reader, info), info.name, integers=integers)
+
+
+def _measure_against(ref: TensorRef, tensor: NDArray[Any], task: Task) -> Job[Outcome]:
+    """What the other checkpoint made of the tensor, or why that is not known."""
+    assert task.against is not None
+    other = task.against.tensors[ref.name]
+    try:
+        return (yield from measure_against(tensor, other, task.nonfinite, task.sums))
+    except NonFiniteError:
+        raise
+    except QcoreError as error:
+        return error
+
+
+def _measure(
+    tensor: NDArray[Any], task: Task, origin: Callable[[], NDArray[Any]] | None = None
+) -> Job[dict[Recipe | Stored, Outcome]]:
     """Apply the recipes to the tensor itself, those of one layout together."""
-    outcomes: dict[Recipe, Outcome] = {}
+    outcomes: dict[Recipe | Stored, Outcome] = {}
     for same in _by_cut(task.recipes, task.backend):
         try:
-            layout = Layout.of(same[0].parts.granularity, tensor.shape)
+            with contained():
+                layout = Layout.of(same[0].parts.granularity, tensor.shape)
         except Exception as error:
             outcomes |= {recipe: as_own(error, recipe) for recipe in same}
             continue
-        source = Source(tensor.reshape(layout.shape), layout, task.nonfinite)
+        source = Source(tensor.reshape(layout.shape), layout, task.nonfinite, origin)
         found = yield from measure(source, same, task.backend, task.sums, task.tick)
         outcomes |= dict(zip(same, found, strict=True))
     return outcomes

@@ -37,7 +37,7 @@ from qcore import (
     samples,
 )
 from qcore import activation_job as job
-from qcore.builtin.reader_npz import NpzReader
+from qcore.builtin.readers.npz import NpzReader
 from qcore.interfaces.backend import Backend
 from qcore.sources import from_paths
 

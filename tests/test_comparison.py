@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 import qcore
 from qcore import Comparison, QcoreError, ReadError, Recipe, UnavailableError, UsageError, compare
 from qcore.builtin.backends import Reference
-from qcore.builtin.reader_npy import NpyReader
-from qcore.comparison import STANDARD_METRICS
+from qcore.builtin.readers.npy import NpyReader
+from qcore.preparing import STANDARD_METRICS
 
 RECIPES = [
     Recipe("symmetric", 8),

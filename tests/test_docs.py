@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from qcore.cli.main import run_command
 from qcore.registry import KINDS
 
 ROOT = Path(__file__).parent.parent
@@ -43,24 +43,25 @@ def blocks(page: Path) -> list[Block]:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Path:
-    """A folder with the checkpoint that the commands name."""
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[str], str]:
+    """What `qcore …` prints on standard output, in a folder with the checkpoint that is named."""
     rng = np.random.default_rng(0)
     matrix = rng.standard_normal((64, 256)).astype(np.float32)
     save_file({"fc.weight": matrix}, tmp_path / "model.safetensors")
-    return tmp_path
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
 
+    def runner(command: str) -> str:
+        assert command.startswith("qcore "), f"a command that no test can run: {command}"
+        status = run_command(command.split()[1:])
+        printed, complaint = capsys.readouterr()
+        assert status == 0, f"{command}: {complaint}"
+        return printed
 
-def run(command: str, folder: Path) -> str:
-    """What `qcore …` prints on standard output."""
-    assert command.startswith("qcore "), f"a command that no test can run: {command}"
-    environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1"}
-    arguments = [sys.executable, "-m", "qcore", *command.split()[1:]]
-    done = subprocess.run(
-        arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{command}: {done.stderr}"
-    return done.stdout
+    return runner
 
 
 def without_times(text: str) -> list[str]:
@@ -77,20 +78,28 @@ def test_python_blocks_run_in_one_session(page: Path, monkeypatch: pytest.Monkey
             exec(compile(block.text, str(page), "exec"), vars(session))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_run(page: Path, workplace: Path) -> None:
-    for block in blocks(page):
-        if block.language == "sh" and block.note not in RUN_BY_CI:
-            for command in block.text.strip().splitlines():
-                run(command, workplace)
+def commands() -> list[str]:
+    """Those of all pages, each once."""
+    texts = [
+        block.text
+        for page in PAGES
+        for block in blocks(page)
+        if block.language == "sh" and block.note not in RUN_BY_CI
+    ]
+    return list(dict.fromkeys(line for text in texts for line in text.strip().splitlines()))
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_run(command: str, run: Callable[[str], str]) -> None:
+    run(command)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_what_is_shown_is_what_is_printed(page: Path, workplace: Path) -> None:
+def test_what_is_shown_is_what_is_printed(page: Path, run: Callable[[str], str]) -> None:
     for block in blocks(page):
         if block.language == "console":
             command, _, shown = block.text.partition("\n")
-            printed = run(command.removeprefix("$ "), workplace)
+            printed = run(command.removeprefix("$ "))
             assert without_times(printed) == without_times(shown)
 
 

@@ -60,6 +60,11 @@ BROKEN_AT_LOADING = {
     "bad-id": (HEALTHY.replace('"ID"', '"My Scheme"'), "Scheme has id 'My Scheme'"),
     "taken-id": (HEALTHY.replace('"ID"', '"symmetric"'), "scheme 'symmetric' is already given by"),
     "too-new": (HEALTHY, "needs qcore-quant>=9, but"),
+    "no-hook": ("import qcore", "names 'acme_no_hook', which implements no hook"),
+    "odd-option": (
+        HEALTHY.replace("    def fit(", "    levels: tuple = (1, 2)\n\n    def fit("),
+        "Scheme.levels is of type tuple; options are int, float, bool, str or Literal",
+    ),
 }  # fmt: skip
 """What is broken, how, and what is said of it."""
 
@@ -81,6 +86,9 @@ BROKEN_AT_RUN_TIME = {
         "a scale is positive and finite",
     ),
     "exhausted": ("fit", "raise MemoryError", "MemoryError"),
+    "exits-in-fit": ("fit", "raise SystemExit(3)", "SystemExit: 3"),
+    "exits-in-encode": ("encode", "exit()", "SystemExit: None"),
+    "gives-up": ("decode", "raise BaseException('enough')", "BaseException: enough"),
 }  # fmt: skip
 
 
@@ -114,8 +122,8 @@ class Site:
         )
         (info / "entry_points.txt").write_text(f"[qcore]\n{name} = {module}\n")
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PYTHONPATH": str(self.folder), "NO_COLOR": "1"}
+    def run(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": str(self.folder), "NO_COLOR": "1", **more}
         return subprocess.run(
             [sys.executable, "-m", "qcore", *arguments],
             cwd=self.folder, env=environment, capture_output=True, text=True, check=False,
@@ -199,8 +207,65 @@ def test_plugins_that_misbehave_lose_their_own_rows(unruly_site: Site) -> None:
     assert errors["symmetric"] is None
     for name, (_, _, reason) in BROKEN_AT_RUN_TIME.items():
         assert reason in errors[name], name
-        assert errors[name].endswith(f"(plugin '{name}')"), name
+        assert f"(plugin '{name}'" in errors[name], name
+    assert "(blocks are read-only; make a copy)" in errors["mutates"]
+    line = 1 + broken_scheme("", "decode", "raise").split("\n").index("        raise")
+    place = f"(plugin 'decode-raises', acme_decode_raises.py:{line}, in decode)"
+    assert errors["decode-raises"].endswith(f"ZeroDivisionError: oops {place}")
     assert "Traceback" not in done.stderr
+
+
+def test_a_scale_that_is_not_stored_fails_where_another_would_be(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    body = "return QuantParams(np.float32(3) * np.abs(blocks).max(axis=1, keepdims=True))"
+    site.install("unsnapped", broken_scheme("unsnapped", "fit", body))
+    np.save(tmp_path / "x.npy", np.float32([[0.3, -0.2], [0.7, 0.1]]))
+    formats = "float32,float16,bfloat16,pow2:floor"
+    done = site.run(
+        "compare", "x.npy", "--scheme", "unsnapped,symmetric", "--scale-format", formats,
+        "--granularity", "tensor,channel:0", "--format", "json",
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    for result in json.loads(done.stdout)["results"]:
+        scheme, stored = result["recipe"]["scheme"], result["recipe"]["scale_format"]
+        if scheme == "symmetric" or stored == "float32":
+            assert result["error"] is None
+        else:
+            says = f"gave a scale that {stored} does not store; give context.snap(scale)"
+            assert result["error"].endswith(f"failed: {says} (plugin 'unsnapped')")
+
+
+@pytest.mark.parametrize("error", ["ValueError('mu must be positive')", "SystemExit(3)"])
+def test_a_class_that_cannot_be_made_stops_only_who_asks_for_it(tmp_path: Path, error: str) -> None:
+    site = Site(tmp_path)
+    init = f"    def __post_init__(self):\n        raise {error}\n\n    def fit("
+    site.install("mu-law", HEALTHY.replace("ID", "mu-law").replace("    def fit(", init))
+    done = site.run("compare", "--bits", "4", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    schemes = {result["recipe"]["scheme"] for result in json.loads(done.stdout)["results"]}
+    assert "symmetric" in schemes
+    assert "mu-law" not in schemes
+    done = site.run("compare", "--scheme", "symmetric,mu-law")
+    assert (done.returncode, done.stdout) == (2, "")
+    shown = error.replace("('", ": ").replace("(", ": ").rstrip("')")
+    assert done.stderr.startswith(f"qcore: 'mu-law' failed: {shown} (plugin 'mu-law', acme_mu_law")
+    assert done.stderr.count("\n") == 1
+
+
+def test_tracebacks_are_shown_to_who_asks_for_them_each_once(unruly_site: Site) -> None:
+    arguments = ["x.npz", "--scheme", "decode-raises,exits-in-fit", "--granularity", "group:16"]
+    done = unruly_site.run("compare", *arguments, "--threads", "1", QCORE_DEBUG="1")
+    assert done.returncode == 1
+    assert done.stderr.count("Traceback (most recent call last)") == 3  # that of the exit is two
+    assert done.stderr.count("raise ZeroDivisionError('oops')\n") == 1
+    assert done.stderr.count("raise SystemExit(3)\n") == 1
+    assert "Traceback" not in unruly_site.run("compare", *arguments).stderr
+
+
+def test_the_traceback_of_a_plugin_that_fails_to_load_is_shown_too(broken_site: Site) -> None:
+    done = broken_site.run("plugins", QCORE_DEBUG="1")
+    assert done.returncode == 0
+    assert "raise RuntimeError('no licence')\n" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["bad-shape", "float-codes", "out-of-range", "zero-scale"])

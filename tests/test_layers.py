@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -62,7 +64,8 @@ class Signs(Quantizer):
 
 
 def quantized(x: Any, scheme: Any, bits: int | None = None, **axes: str) -> qcore.QuantizedTensor:
-    return qcore.quantize(np.asarray(x, np.float32), qcore.Recipe(scheme, bits, **axes))
+    recipe = qcore.Recipe(scheme, bits, **axes)
+    return qcore.quantize(np.asarray(x, np.float32), recipe, threads=1)
 
 
 def normal(*shape: int, seed: int = 0, spread: float = 1, centre: float = 0) -> Floats:
@@ -163,8 +166,8 @@ def layers(
     inputs = normal(*rows, depth, seed=seed, centre=centre, spread=spread)
     weights = normal(outputs, depth, seed=seed + 1, centre=0.02, spread=0.1)
     try:
-        x = qcore.quantize(inputs, draw(recipes(on_rows)))
-        w = qcore.quantize(weights, draw(recipes(on_weights)))
+        x = qcore.quantize(inputs, draw(recipes(on_rows)), threads=1)
+        w = qcore.quantize(weights, draw(recipes(on_weights)), threads=1)
     except qcore.RangeError:  # the zero point of a group far from zero
         reject()
     bias = normal(outputs, seed=seed + 2) if draw(st.booleans()) else None
@@ -520,27 +523,48 @@ def assert_same_tensor(found: Any, expected: qcore.QuantizedTensor) -> None:
     assert (found.nbytes, found.stored_bits) == (expected.nbytes, expected.stored_bits)
 
 
-@pytest.mark.parametrize("backend", ["int8-blas", "reference"])
-@pytest.mark.parametrize("rounding", ROUNDINGS)
-@pytest.mark.parametrize("output", [*FUSED, *UNFUSED])
-def test_an_output_recipe_gives_what_quantizing_the_output_gives(
-    backend: str, output: str, rounding: str
-) -> None:
-    recipe = qcore.Recipe.parse(f"{output} rounding={rounding}")
-    w = quantized(normal(7, 40, spread=0.1), "symmetric", 8, granularity="channel:0")
-    for x in (
+OUTPUTS = [
+    *itertools.product(FUSED, ROUNDINGS),
+    *itertools.product(UNFUSED, ["half-even", "stochastic:3"]),  # is left to quantize
+]
+
+
+@functools.cache
+def layer_of_forty() -> tuple[qcore.QuantizedTensor, list[Any]]:
+    """A weight, and inputs: of integers, of levels and floating."""
+    inputs = [
         quantized(normal(5, 3, 40, seed=1), "asymmetric", 8),
         quantized(normal(40, seed=1), "apot", 4),
-        normal(4, 40, seed=2),  # floats
-    ):
-        for bias, activation in ((None, None), (normal(7), "relu")):
-            y = qcore.linear(x, w, bias, activation, backend=backend)
-            if recipe.granularity == "channel:0" and y.ndim == 1:
-                continue
-            found = qcore.linear(x, w, bias, activation, recipe, backend=backend)
-            assert_same_tensor(found, qcore.quantize(y, recipe))
-            as_text = qcore.linear(x, w, bias, activation, str(recipe), backend=backend)
-            np.testing.assert_array_equal(as_text.codes, found.codes)
+        normal(4, 40, seed=2),
+    ]
+    return quantized(normal(7, 40, spread=0.1), "symmetric", 8, granularity="channel:0"), inputs
+
+
+@pytest.mark.parametrize("backend", ["int8-blas", "reference"])
+@pytest.mark.parametrize(
+    ("output", "rounding", "rectified"),
+    [(*output, number % 2 == 0) for number, output in enumerate(OUTPUTS)],
+)
+def test_an_output_recipe_gives_what_quantizing_the_output_gives(
+    backend: str, output: str, rounding: str, rectified: bool
+) -> None:
+    recipe = qcore.Recipe.parse(f"{output} rounding={rounding}")
+    w, inputs = layer_of_forty()
+    for x in inputs:
+        bias, activation = (normal(7), "relu") if rectified else (None, None)
+        y = qcore.linear(x, w, bias, activation, backend=backend)
+        if recipe.granularity == "channel:0" and y.ndim == 1:
+            continue
+        found = qcore.linear(x, w, bias, activation, recipe, backend=backend)
+        assert_same_tensor(found, qcore.quantize(y, recipe, threads=1))
+        rectified = not rectified
+
+
+@pytest.mark.parametrize("output", [*FUSED, *UNFUSED])
+def test_an_output_recipe_may_be_text(output: str) -> None:
+    w, (x, *_) = layer_of_forty()
+    found = qcore.linear(x, w, output=output)
+    assert_same_tensor(found, qcore.linear(x, w, output=qcore.Recipe.parse(output)))
 
 
 @examples(70)

@@ -34,6 +34,7 @@ HANDED_OVER = [
     qcore.PreparedWeights,
     qcore.QuantParams,
     qcore.Requantize,
+    qcore.StoredFile,
     qcore.TensorInfo,
     qcore.Trial,
 ]

@@ -358,6 +358,94 @@ def test_a_scheme_of_fixed_width_joins_a_product_once(
     assert [r.bits for r in recipes if r.scheme == "symmetric"] == (widths or [8, 4])
 
 
+@dataclass(frozen=True)
+class MuLaw(Quantizer):
+    """A scheme that fails on some of its options, and has one without a default."""
+
+    id: ClassVar[str] = "mu-law"
+    bits: int
+    mu: float
+    fit, encode, decode = Ternary.fit, Ternary.encode, Ternary.decode
+
+    def __post_init__(self) -> None:
+        qcore.check_bits(self, 2, 4)
+        if self.mu <= 0:
+            raise ValueError("mu must be positive")
+
+
+@dataclass(frozen=True)
+class Failing(Quantizer):
+    """A scheme that cannot be made."""
+
+    id: ClassVar[str] = "failing"
+    bits: int
+    fit, encode, decode = Ternary.fit, Ternary.encode, Ternary.decode
+
+    def __post_init__(self) -> None:
+        raise AttributeError("no half")
+
+
+@pytest.fixture
+def mu_law_installed(ternary_installed: None) -> None:
+    """A process in which mu-law is installed too."""
+    recipe_module.plugins().registry.add("mu-law", {"scheme": [MuLaw]})
+
+
+def test_widths_that_a_named_scheme_refuses_are_left_out_and_told(mu_law_installed: None) -> None:
+    told: list[str] = []
+    recipes = recipe_product(
+        scheme=["ternary", "mu-law:255", "symmetric"], bits=[2, 4, 8], report=told.append
+    )
+    assert [(r.scheme, r.bits) for r in recipes] == [
+        ("ternary", 2), ("mu-law", 2), ("mu-law", 4), *(("symmetric", b) for b in (2, 4, 8)),
+    ]  # fmt: skip
+    assert told == [
+        "left out: 'ternary' has 2 bits; bits=4 cannot be",
+        "left out: 'ternary' has 2 bits; bits=8 cannot be",
+        "left out: 'mu-law' has 2 to 4 bits, not 8",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "message"),
+    [
+        ("mu-law:0", "'mu-law:0' failed: ValueError: mu must be positive (plugin 'mu-law', "),
+        ("mu-law", "'mu-law' needs 'mu'; write mu-law:MU"),
+        ("mu-law:mu", "'mu-law': mu must be a number, not 'mu'"),
+    ],
+)
+def test_a_named_scheme_that_can_be_at_no_width_is_an_error(
+    mu_law_installed: None, scheme: str, message: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        recipe_product(scheme=["symmetric", scheme], bits=[2, 4])
+    assert str(caught.value).startswith(message)
+
+
+def test_an_installed_scheme_that_cannot_be_made_stops_nobody_and_is_told_once(
+    mu_law_installed: None,
+) -> None:
+    recipe_module.plugins().registry.add("failing", {"scheme": [Failing]})
+    told: list[str] = []
+    recipes = recipe_product(bits=[4, 8], report=told.append)
+    assert {r.scheme for r in recipes} == {*qcore.ids("scheme"), "ternary"}
+    failed, needy = sorted(told)
+    assert failed.startswith("left out: 'failing' failed: AttributeError: no half (plugin ")
+    assert needy == "left out: 'mu-law' needs 'mu'; write mu-law:MU"
+    assert recipe_product(bits=[4, 8]) == recipes
+
+
+def test_another_axis_that_cannot_be_is_an_error_whatever_else_is_given() -> None:
+    with pytest.raises(UsageError, match="unknown granularity 'chanel'"):
+        recipe_product(scheme=["symmetric"], granularity=["tensor", "chanel"])
+    with pytest.raises(UsageError, match="p is above 50"):
+        recipe_product(observer=["minmax", "percentile:40"])
+
+
+def test_no_width_at_all_makes_no_recipe() -> None:
+    assert recipe_product(scheme=["symmetric"], bits=[]) == []
+
+
 def test_a_fixed_width_asked_for_by_name_with_other_bits_is_an_error(
     ternary_installed: None,
 ) -> None:

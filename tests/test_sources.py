@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from qcore import ReadError, UsageError
-from qcore.builtin.reader_npy import NpyReader
+from qcore.builtin.readers.npy import NpyReader
 from qcore.sources import Selection, TensorRef, Unreadable, from_arrays, from_paths
 
 
@@ -177,6 +177,10 @@ def test_a_folder_of_shards_is_one_source(tmp_path: Path) -> None:
         ("folder", "folder '{path}' holds no file that a reader knows"),
         ("cut.safetensors", "{path}: tensor 'w': truncated: "),
         ("cut.npy", "{path}: truncated: "),
+        ("none.npz", "{path}: its zip directory is damaged or cut off; save or copy it again"),
+        ("none.NPY", "{path}: truncated: its .npy header is cut off: 8 bytes expected, 0 there"),
+        ("pipe.npy", "{path}: it cannot be opened: it is no regular file"),
+        ("weight.npy/below", "no such file: '{path}'"),
         ("x" * 300, "{path}"),
     ],
 )
@@ -187,6 +191,9 @@ def test_a_path_that_cannot_be_read_says_why_in_one_line(
     (tmp_path / "notes.txt").write_text("Dear diary")
     (tmp_path / "empty").touch()
     (tmp_path / "folder").mkdir()
+    (tmp_path / "none.npz").touch()
+    (tmp_path / "none.NPY").touch()
+    os.mkfifo(tmp_path / "pipe.npy")
     whole = safetensors(tmp_path / "whole", w=matrix()).read_bytes()
     (tmp_path / "cut.safetensors").write_bytes(whole[:-5])
     (tmp_path / "cut.npy").write_bytes((tmp_path / "weight.npy").read_bytes()[:-5])
@@ -203,7 +210,7 @@ def test_a_file_without_permission_says_so(tmp_path: Path) -> None:
     path = npy(tmp_path / "w.npy", matrix())
     path.chmod(0)
     _, (failed,) = from_paths([path])
-    assert failed.error == f"'{path}' may not be read; check its permissions"
+    assert failed.error == f"{path}: it may not be read; check its permissions"
 
 
 def test_a_file_that_cannot_be_read_leaves_the_others(tmp_path: Path) -> None:
@@ -214,6 +221,43 @@ def test_a_file_that_cannot_be_read_leaves_the_others(tmp_path: Path) -> None:
     refs, failed = from_paths([good, bad, other])
     assert names(refs) == ["good", "other"]
     assert [f.source for f in failed] == [str(bad)]
+
+
+def test_a_file_that_another_format_s_name_belies_is_still_read(tmp_path: Path) -> None:
+    path = npy(tmp_path / "w.npy", matrix()).rename(tmp_path / "w.safetensors")
+    (ref,), failed = from_paths([path])
+    assert (ref.name, failed) == ("w", [])
+
+
+def test_a_folder_of_files_gives_those_that_readers_know(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    npy(tmp_path / "below" / "x.npy", matrix())
+    npy(tmp_path / "b.npy", matrix())
+    np.savez(tmp_path / "a.npz", w=matrix())
+    (tmp_path / "README.md").write_text("not a tensor")
+    (tmp_path / "cut.npy").touch()
+    refs, failed = from_paths([tmp_path])
+    assert names(refs) == ["w", "b"]
+    assert [each.source for each in failed] == [str(tmp_path / "cut.npy")]
+
+
+def test_a_file_of_a_folder_at_which_a_reader_fails_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "bad", "c"):
+        npy(tmp_path / f"{name}.npy", matrix())
+    sniff = NpyReader.sniff
+
+    def raising(self: NpyReader, path: Path) -> bool:
+        if path.stem == "bad":
+            raise ValueError("of all things")
+        return sniff(self, path)
+
+    monkeypatch.setattr(NpyReader, "sniff", raising)
+    refs, failed = from_paths([tmp_path])
+    assert names(refs) == ["a", "c"]
+    bad = tmp_path / "bad.npy"
+    assert failed == [Unreadable(str(bad), f"'{bad}': ValueError: of all things")]
 
 
 @pytest.mark.parametrize("stage", ["sniff", "tensors"])

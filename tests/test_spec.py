@@ -16,7 +16,15 @@ import qcore
 from qcore import SpecError
 from qcore.loading import plugins
 from qcore.registry import KINDS
-from qcore.spec import Configurable, construct, format_value, parse_fields, spec_fields, split
+from qcore.spec import (
+    Configurable,
+    check_fields,
+    construct,
+    format_value,
+    parse_fields,
+    spec_fields,
+    split,
+)
 
 
 @dataclass(frozen=True)
@@ -264,8 +272,61 @@ def test_an_object_is_its_own_spec() -> None:
     assert qcore.create("scheme", apot) is apot
 
 
+@dataclass(frozen=True)
+class Sized(Configurable):
+    """A choice among numbers, and a text."""
+
+    id: ClassVar[str] = "sized"
+    size: Literal[512, 1024] = 512
+    name: str = "plain"
+
+
+def test_a_choice_may_be_among_numbers() -> None:
+    assert construct(Sized, parse_fields(Sized, "sized:1024")).size == 1024
+    assert Sized.from_config(json.loads('{"size": 1024}')).size == 1024
+    for value in (1024.0, "1024", True):
+        with pytest.raises(SpecError, match="is not one of 512, 1024"):
+            construct(Sized, {"size": value})
+
+
+def test_a_text_is_taken_as_it_is_and_nothing_else() -> None:
+    assert construct(Sized, parse_fields(Sized, "sized:name=k_3")).name == "k_3"
+    with pytest.raises(SpecError) as caught:
+        construct(Sized, {"name": 3})
+    assert str(caught.value) == "'sized': name must be text, not '3'"
+
+
+@pytest.mark.parametrize("cls", [Sample, Bare, Named, Sized])
+def test_fields_that_a_spec_gives_are_accepted(cls: type[Configurable]) -> None:
+    check_fields(cls)
+
+
+@pytest.mark.parametrize(
+    ("kind", "default", "message"),
+    [
+        (tuple, (1, 2), "is of type tuple; options are int, float, bool, str or Literal"),
+        (list[int], dataclasses.MISSING, "is of type list[int]; options are int, float, bool,"),
+        (int | None, None, "is of type int | None; options are int, float, bool, str or Literal"),
+        (int, "2", "the default of Odd.k cannot be: 'odd': k must be a whole number, not '2'"),
+        (float, None, "the default of Odd.k cannot be: 'odd': k must be a number, not 'None'"),
+        (bool, 1, "the default of Odd.k cannot be: 'odd': k=1 is not one of true, false"),
+        ("Nowhere", 2, "the type of Odd.k cannot be told: NameError: name 'Nowhere' is not"),
+    ],
+)
+def test_a_field_that_no_spec_gives_is_named(kind: Any, default: Any, message: str) -> None:
+    field = dataclasses.field(default=default)
+    body = {"id": "odd", "__module__": __name__}
+    odd = dataclasses.make_dataclass(
+        "Odd", [("k", kind, field)], bases=(Configurable,), frozen=True, namespace=body
+    )
+    with pytest.raises(SpecError) as caught:
+        check_fields(odd)
+    assert message in str(caught.value)
+    assert "Odd.k" in str(caught.value)
+
+
 REQUIRED = {"bits": 4, "axis": 0, "size": 32, "rows": 2, "columns": 3, "lo": -1.5, "hi": 2.0}
-OTHER = {int: 3, float: 97.5}
+OTHER = {int: 3, float: 97.5, str: "other"}
 
 
 def variants(cls: type[Any]) -> list[dict[str, Any]]:

@@ -10,12 +10,11 @@ from qcore.builtin import (
     metrics,
     observers,
     percentile,
-    reader_npy,
-    reader_npz,
-    reader_safetensors,
+    processes,
     roundings,
     scale_formats,
 )
+from qcore.builtin.readers import npy, npz, onnx, quantized, safetensors, torch
 from qcore.hookspecs import hookimpl
 
 
@@ -86,4 +85,16 @@ def qcore_backends() -> list[type[Any]]:
 
 @hookimpl
 def qcore_readers() -> list[type[Any]]:
-    return [reader_npy.NpyReader, reader_npz.NpzReader, reader_safetensors.SafetensorsReader]
+    return [
+        npy.NpyReader,
+        npz.NpzReader,
+        quantized.QuantizedReader,
+        safetensors.SafetensorsReader,
+        onnx.OnnxReader,
+        torch.TorchReader,
+    ]
+
+
+@hookimpl
+def qcore_executors() -> list[type[Any]]:
+    return [processes.Processes]

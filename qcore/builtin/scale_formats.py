@@ -23,6 +23,7 @@ class Float32(ScaleFormat):
 
     id: ClassVar[str] = "float32"
     bits: ClassVar[int] = 32
+    dtype: ClassVar[str] = "float32"
 
     def snap(self, scale: NDArray[Any]) -> NDArray[np.float32]:
         largest = float(np.finfo(np.float32).max)
@@ -35,6 +36,7 @@ class Float16(ScaleFormat):
 
     id: ClassVar[str] = "float16"
     bits: ClassVar[int] = 16
+    dtype: ClassVar[str] = "float16"
 
     def snap(self, scale: NDArray[Any]) -> NDArray[np.float32]:
         # From 65520 on rounding to nearest would give infinity.
@@ -49,6 +51,7 @@ class BFloat16(ScaleFormat):
 
     id: ClassVar[str] = "bfloat16"
     bits: ClassVar[int] = 16
+    dtype: ClassVar[str] = "bfloat16"
 
     def snap(self, scale: NDArray[Any]) -> NDArray[np.float32]:
         largest = (2 - 2.0**-7) * 2.0**127
@@ -69,6 +72,7 @@ class Pow2(ScaleFormat):
 
     id: ClassVar[str] = "pow2"
     bits: ClassVar[int] = 8
+    dtype: ClassVar[str] = "float8_e8m0fnu"
     mode: Literal["up", "nearest", "floor"] = "up"
 
     def snap(self, scale: NDArray[Any]) -> NDArray[np.float32]:

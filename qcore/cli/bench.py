@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qcore.cli.options import items, many, widths
-from qcore.cli.output import Format, OutputFormat, check_output, note, note_errors, write
+from qcore.cli.output import Format, OutputFormat, check_output, note, note_errors, warn, write
 
 if TYPE_CHECKING:
     from qcore.benching import Lineup
@@ -134,7 +134,7 @@ def quantize(
         "scheme": items("--scheme", scheme) or None,
         "granularity": items("--granularity", granularity) or ["tensor"],
     }
-    recipes = qcore.recipe_product(**axes, **(widths("--bits", bits) or {"bits": [8]}))
+    recipes = qcore.recipe_product(**axes, **(widths("--bits", bits) or {"bits": [8]}), report=warn)
     shapes = _shapes(shape, "2048x2048", "whole numbers joined by x")
     _check(output)
     found = bench_quantize(

@@ -34,7 +34,7 @@ def _axis(help: str) -> Any:
 
 def calibrate(
     files: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Argument(
             metavar="FILE",
             help="Files or folders; a name in several of them is one activation, met several "
@@ -78,7 +78,7 @@ def calibrate(
     )
     if not files:
         note("no FILE given: calibrating the activations of the bundled digits network")
-        files, include = [samples.path()], include or samples.ACTIVATIONS
+        files, include = [str(samples.path())], include or samples.ACTIVATIONS
     if output is not None:
         check_output(output, files)
     with progress("calibrating") as report:

@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from qcore.cli.columns import Column, Kind, table
+from qcore.testing.laws import PLACE
 
 if TYPE_CHECKING:
     from qcore.testing import CheckResult
@@ -60,15 +61,24 @@ class CheckTable:
         ]
 
     def _failures(self) -> list[RenderableType]:
-        failed = [result for result in self._results if result.outcome == "failed"]
+        """Each once, however many objects and checks it is met in."""
+        alike: dict[tuple[str, ...], list[CheckResult]] = {}
+        for result in self._results:
+            if result.outcome == "failed":
+                alike.setdefault(_cause(result), []).append(result)
+        groups = list(alike.values())
         texts: list[RenderableType] = []
-        for result in failed[:_MOST_FAILURES]:
+        for group in groups[:_MOST_FAILURES]:
+            first = group[0]
+            objects = _and_more([result.object for result in group])
+            checks = _and_more([result.check for result in group])
             texts.append(Text(""))
-            texts.append(Text(f"{result.object}  {result.check}", style="bold red"))
-            texts.append(_indented(result.law, 2))
-            texts += [_indented(line.strip(), 4) for line in (result.message or "").splitlines()]
-        if len(failed) > _MOST_FAILURES:
-            texts += [Text(""), Text(f"and {len(failed) - _MOST_FAILURES} more failures")]
+            texts.append(Text(f"{objects}  {checks}", style="bold red"))
+            texts.append(_indented(first.law, 2))
+            texts += [_indented(line.strip(), 4) for line in (first.message or "").splitlines()]
+        if len(groups) > _MOST_FAILURES:
+            left = sum(map(len, groups[_MOST_FAILURES:]))
+            texts += [Text(""), Text(f"and {left} more failures")]
         return [*texts, Text("")] if texts else []
 
     def _caption(self) -> str:
@@ -81,6 +91,19 @@ class CheckTable:
         total = Counter(result.outcome for result in self._results)
         counts = f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped"
         return "\n".join([*lines, f"{len(self._results)} checks: {counts}"])
+
+
+def _cause(result: CheckResult) -> tuple[str, ...]:
+    """What failures have in common: what was raised, and where; or the check and how it failed."""
+    first, *more = (result.message or "").splitlines() or [""]
+    if more and more[-1].startswith(PLACE):
+        return first, more[-1]
+    return result.check, first, *more
+
+
+def _and_more(names: Sequence[str]) -> str:
+    first, *others = dict.fromkeys(names)
+    return f"{first} and {len(others)} more" if others else first
 
 
 def _indented(text: str, by: int) -> RenderableType:

@@ -14,6 +14,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from qcore.cli.neutral import neutral
+
 _NAME = 16
 """A name or a text takes at least so many columns."""
 
@@ -43,9 +45,15 @@ class Column:
     kind: Kind = Kind.word
     drop: int = 0
 
+    def shown(self, entry: Any) -> str:
+        """The cell, all of it printable: names come from files. Text may be lines of its own."""
+        cell = self.cell(entry)
+        lines = cell.split("\n") if self.kind is Kind.text else [cell]
+        return "\n".join(map(neutral, lines))
+
     def least_width(self, entries: Sequence[Any]) -> int:
         """The narrowest that it can be set in."""
-        widest = max(len(text) for text in (self.head, *(self.cell(entry) for entry in entries)))
+        widest = max(len(text) for text in (self.head, *map(self.shown, entries)))
         return widest if self.kind in (Kind.number, Kind.word) else min(_NAME, widest)
 
 
@@ -63,12 +71,11 @@ class Fitted:
             dropped.append(max(kept, key=lambda column: column.drop))
             kept.remove(dropped[-1])
         yield table(kept, self._entries)
-        caption = self._caption
+        lines = [*map(neutral, self._caption.split("\n"))]
         if dropped:
-            caption += (
-                f"\nno room for {', '.join(c.head for c in dropped)}; a wider screen has them"
-            )
-        yield Text(caption, style="dim")
+            heads = ", ".join(column.head for column in dropped)
+            lines.append(f"no room for {heads}; a wider screen has them")
+        yield Text("\n".join(lines), style="dim")
 
     def _width(self, columns: Sequence[Column]) -> int:
         return sum(column.least_width(self._entries) + 2 for column in columns) - 1
@@ -87,7 +94,7 @@ def table(columns: Sequence[Column], entries: Sequence[Any]) -> Table:
             overflow="fold",
         )
     for entry in entries:
-        cells = ((column.kind, column.cell(entry)) for column in columns)
+        cells = ((column.kind, column.shown(entry)) for column in columns)
         drawn.add_row(*(_Name(c) if kind is Kind.dotted else Text(c) for kind, c in cells))
     return drawn
 
@@ -103,7 +110,7 @@ class _Name:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         lines = [""]
-        for part in re.findall(r"[^./_]*[./_]?", self._name):
+        for part in re.findall(r"[^./_]*[./_]|[^./_]+", self._name):
             if lines[-1] and len(lines[-1] + part) > options.max_width:
                 lines.append("")
             lines[-1] += part

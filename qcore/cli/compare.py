@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,7 @@ from qcore.cli.output import (
     check_output,
     note,
     note_errors,
+    warn,
     warn_of_plugins,
     write,
 )
@@ -37,11 +39,14 @@ if TYPE_CHECKING:
 
 _AXES = "What is compared"
 _LAYERS = "What layers receive"
+_RUNS = "How it runs"
+
+_INTERRUPTED = 130
 
 
 def compare(
     paths: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Argument(
             metavar="PATH",
             help="Files or folders: safetensors, npy, npz. (default: bundled samples)",
@@ -78,6 +83,17 @@ def compare(
     backend: Annotated[
         str | None,
         typer.Option(help="What to run on. (default: numpy)", rich_help_panel=_AXES),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Another checkpoint with the same tensors, such as what another tool has "
+            "quantized: its error is measured too, and alone where no option of this panel is "
+            "given; may be repeated.",
+            show_default=False,
+            rich_help_panel=_AXES,
+        ),
     ] = None,
     activations: Annotated[
         list[str] | None,
@@ -141,6 +157,49 @@ def compare(
         ),
     ] = None,
     threads: Threads = None,
+    executor: Annotated[
+        str,
+        typer.Option(
+            help="Where the work is done: threads, processes, dask, dask:tcp://HOST:8786.",
+            rich_help_panel=_RUNS,
+        ),
+    ] = "threads",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many processes. (default: one a processor; of a cluster all)",
+            show_default=False,
+            rich_help_panel=_RUNS,
+        ),
+    ] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Keep what is done there, a line a row, so that a run can be gone on with.",
+            rich_help_panel=_RUNS,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with that journal.", metavar="", rich_help_panel=_RUNS
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what it would take, and do nothing.",
+            metavar="",
+            rich_help_panel=_RUNS,
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", help="No progress.", metavar="", rich_help_panel=_RUNS),
+    ] = False,
     strict: Strict = False,
 ) -> int:
     """Compare recipes on stored tensors: the product of all the values given.
@@ -152,8 +211,13 @@ def compare(
     """
     import qcore
     from qcore import samples
-    from qcore.cli.progress import progress
-    from qcore.cli.tables import ComparisonTable
+    from qcore.cli.interrupts import second_at_once
+    from qcore.cli.progress import watching
+    from qcore.cli.tables import ComparisonTable, estimate_table
+    from qcore.comparison import carry_out
+    from qcore.estimate import estimate
+    from qcore.preparing import prepare
+    from qcore.scheduling import default_threads
 
     if not activations and (activation_scheme or activation_bits or activation_granularity):
         if paths:
@@ -166,18 +230,21 @@ def compare(
         "observer": observer,
         "scale_format": scale_format,
     }
-    recipes = qcore.recipe_product(**axes(given), **widths("--bits", bits))
+    alone = against and not any([*given.values(), bits])
+    axes_given = {**axes(given), **widths("--bits", bits)}
+    recipes = [] if alone else qcore.recipe_product(**axes_given, report=warn)
     sorter = qcore.create("metric", sort or ("output_sqnr_db" if activations else "sqnr_db"))
     asked = items("--metric", metric)
     if not paths:
         note("no PATH given: comparing the weights of the bundled digits network")
-        paths, include = [samples.path()], include or samples.WEIGHTS
+        paths, include = [str(samples.path())], include or samples.WEIGHTS
     if output is not None:
-        check_output(output, [*paths, *map(Path, activations or ())])
-    with progress("comparing") as report:
-        comparison = qcore.compare(
+        check_output(output, [*paths, *(activations or ()), *(against or ())])
+    with second_at_once(), watching("comparing", quiet=quiet) as watched:
+        run = prepare(
             paths,
             recipes,
+            against=against or None,
             activations=activations or None,
             activation_recipes=_activation_recipes(
                 activation_scheme, activation_bits, activation_granularity
@@ -189,13 +256,32 @@ def compare(
             integers=integers,
             nonfinite=nonfinite.value,
             backend=backend,
-            threads=threads,
-            progress=report,
+            progress=None if watched is None else watched.report,
         )
+        if dry_run:
+            elsewhere = None if executor == "threads" else workers or default_threads()
+            taken = estimate(run, threads=threads, workers=elsewhere)
+            write(format, lambda _: estimate_table(taken), [asdict(taken)], file=output)
+            return 0
+        interrupted = False
+        try:
+            comparison = carry_out(
+                run,
+                threads=threads,
+                executor=executor,
+                workers=workers,
+                journal=journal,
+                resume=resume,
+                watch=watched,
+            )
+        except qcore.Interrupted as stopped:
+            comparison, interrupted = stopped.comparison, True
     if format is not Format.table or len(comparison.failed) < len(comparison.rows):
         table = ComparisonTable(comparison, sorter, asked, per_tensor)
         document = comparison.to_dict() if format is Format.json else None
         write(format, table.draw, table.records(), document=document, file=output)
+    if interrupted:
+        return _INTERRUPTED
     broken = warn_of_plugins() and strict
     return _report_failures(comparison) or int(broken)
 
@@ -219,6 +305,7 @@ def _activation_recipes(
             scheme=quantized,
             granularity=items("--activation-granularity", granularity) or ["token"],
             **width,
+            report=warn,
         )
     return recipes
 

@@ -9,13 +9,17 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from qcore.cli import tracebacks
 from qcore.cli.bench import bench
 from qcore.cli.calibrate import calibrate
 from qcore.cli.check import check
 from qcore.cli.compare import compare
+from qcore.cli.inspect import inspect
 from qcore.cli.list import list_
+from qcore.cli.neutral import neutral
 from qcore.cli.new_plugin import new_plugin
 from qcore.cli.plugins import plugins
+from qcore.cli.quantize import dequantize, quantize
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
@@ -27,6 +31,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(compare)
+app.command()(inspect)
+app.command()(quantize)
+app.command()(dequantize)
 app.command()(calibrate)
 app.command("list")(list_)
 app.command()(plugins)
@@ -62,14 +69,16 @@ def main(
 
 def run_command(arguments: Sequence[str]) -> int:
     """Run one command line and give its exit status; every error is one line on stderr."""
+    from qcore.blame import contained
     from qcore.errors import QcoreError, UsageError
 
     try:
-        status = app(list(arguments), prog_name="qcore", standalone_mode=False)
+        with tracebacks.shown(), contained():
+            status = app(list(arguments), prog_name="qcore", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted", INTERRUPTED)
     except Exception as error:
-        if os.environ.get("QCORE_DEBUG") == "1":
+        if tracebacks.wanted():
             raise
         if hasattr(error, "format_message"):  # the argument parser's, whose class typer hides
             message = error.format_message()
@@ -87,7 +96,7 @@ def run_command(arguments: Sequence[str]) -> int:
 
 
 def _complain(message: str, status: int) -> int:
-    line = " ".join(message.split())
+    line = neutral(" ".join(message.split()))
     print(f"qcore: {line}", file=sys.stderr)
     return status
 

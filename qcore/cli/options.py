@@ -24,6 +24,7 @@ def _of_tensors(help: str, **more: Any) -> Any:
 
 Include = Annotated[str | None, _of_tensors("Only tensors whose name matches.", metavar="REGEX")]
 Exclude = Annotated[str | None, _of_tensors("No tensors whose name matches.", metavar="REGEX")]
+MinDim = Annotated[int, typer.Option(min=0, help="The fewest dimensions.", rich_help_panel=TENSORS)]
 Integers = Annotated[
     bool,
     typer.Option("--integers", help="Integer tensors too.", metavar="", rich_help_panel=TENSORS),

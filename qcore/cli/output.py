@@ -7,12 +7,15 @@ import enum
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from qcore.cli.neutral import neutral
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -64,9 +67,9 @@ def write(
     if file is None:
         _print(text)
         return
-    from qcore import text_file
+    from qcore import whole_file
 
-    text_file.write(file, text)
+    whole_file.write(file, text)
 
 
 def render(table: RenderableType, *, to_file: bool) -> str:
@@ -81,7 +84,14 @@ def render(table: RenderableType, *, to_file: bool) -> str:
 def note(message: str, style: str = "dim") -> None:
     """A line for the person, on standard error."""
     console = _console(sys.stderr, plain=False)
-    console.print(message, style=style, markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        neutral(message), style=style, markup=False, highlight=False, emoji=False, soft_wrap=True
+    )
+
+
+def warn(message: str) -> None:
+    """A line on standard error for what the run goes on without."""
+    note(f"qcore: {message}", style="yellow")
 
 
 def warn_of_plugins() -> bool:
@@ -90,7 +100,7 @@ def warn_of_plugins() -> bool:
 
     for record in plugins().failed:
         found = f"'{record.name}' ({f'{record.distribution} {record.version}'.rstrip()})"
-        note(f"qcore: plugin {found} was left out: {record.error}", style="yellow")
+        warn(f"plugin {found} was left out: {record.error}")
     return bool(plugins().failed)
 
 
@@ -113,7 +123,8 @@ def _csv(records: Records) -> str:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(records[0]) if records else [], lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: _as_text(value) for key, value in record.items()} for record in records)
+    rows = ({key: neutral(_as_text(value)) for key, value in r.items()} for r in records)
+    writer.writerows(rows)
     return stream.getvalue()
 
 
@@ -121,9 +132,14 @@ def _markdown(records: Records) -> str:
     if not records:
         return ""
     heads = list(records[0])
-    rows = [[_as_text(value).replace("|", "\\|") for value in r.values()] for r in records]
+    rows = [[_markdown_cell(_as_text(value)) for value in r.values()] for r in records]
     lines = [heads, ["---"] * len(heads), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _markdown_cell(text: str) -> str:
+    """A text that Markdown shows as it is: neither a cell's end, nor HTML, a link or code."""
+    return re.sub(r"([\\|<>&`]|\](?=\())", r"\\\1", neutral(text))
 
 
 def _as_text(value: Any) -> str:
@@ -157,16 +173,18 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def check_output(file: Path, inputs: Iterable[Path]) -> None:
+def check_output(file: Path, inputs: Iterable[str | os.PathLike[str]]) -> None:
     """Refuse, before any work is done, a file that cannot or must not be written.
 
     Raises:
         UsageError: it is one of the inputs or in one of them, a folder, or in no folder.
     """
     from qcore.errors import UsageError
+    from qcore.locating import stored_path
 
     target = file.resolve()
-    for path in map(Path.resolve, inputs):
+    here = (path for path in map(stored_path, inputs) if isinstance(path, Path))
+    for path in map(Path.resolve, here):
         if target == path or path in target.parents:
             raise UsageError(f"--output '{file}' would write over the input; name another file")
     if file.is_dir():

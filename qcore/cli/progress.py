@@ -2,47 +2,109 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from qcore.cli.output import note
+from qcore.cli.sizes import shown_bytes
+
+if TYPE_CHECKING:
+    from qcore.interfaces.workers import Team
+    from qcore.results import Row
+    from qcore.sources import TensorRef
 
 _PATIENCE = 0.7
 """Seconds before the bar appears: a short run shows none."""
 
+_WORST = "sqnr_db"
+
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
+def progress(what: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None] | None]:
     """A function to be told of (work done, work in all), or None where nobody looks.
 
     Args:
         what: is being done, such as `comparing`.
+        quiet: whether nobody looks in any case.
     """
-    if not sys.stderr.isatty():
+    with watching(what, quiet=quiet) as watched:
+        yield None if watched is None else watched.report
+
+
+@contextmanager
+def watching(what: str, *, quiet: bool = False) -> Iterator[Watched | None]:
+    """A bar that also says how many tensors and bytes are done, and which was worst so far."""
+    if quiet or not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    bar = Progress(
-        TextColumn(what),
-        BarColumn(),
-        TextColumn("{task.percentage:.0f}%"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=True,
-    )
-    task = bar.add_task(what, total=None)
-    begin = time.monotonic()
-
-    def report(done: int, total: int) -> None:
-        if bar.disable and time.monotonic() - begin > _PATIENCE:
-            bar.disable = False
-            bar.start()
-        bar.update(task, completed=done, total=total)
-
+    watched = Watched(what)
     try:
-        yield report
+        yield watched
     finally:
-        bar.stop()
+        watched.end()
+
+
+class Watched:
+    """The bar of one run; what `qcore.compare` tells its `watch` goes behind it."""
+
+    def __init__(self, what: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn(what),
+            BarColumn(bar_width=20),
+            TextColumn("{task.percentage:.0f}%"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[more]}", markup=False),
+            console=Console(stderr=True),
+            transient=True,
+            disable=True,
+        )
+        self._task = self._bar.add_task(what, total=None, more="")
+        self._begin = time.monotonic()
+        self._tensors = self._tensors_done = self._bytes = self._bytes_done = 0
+        self._worst: tuple[float, str] = (math.inf, "")
+
+    def report(self, done: int, total: int) -> None:
+        """So much is done."""
+        if self._bar.disable and time.monotonic() - self._begin > _PATIENCE:
+            self._bar.disable = False
+            self._bar.start()
+        self._bar.update(self._task, completed=done, total=total, more=self._more())
+
+    def begins(self, refs: Sequence[TensorRef], team: Team | None) -> None:
+        """The tensors are known, and the workers are there."""
+        self._tensors, self._bytes = len(refs), sum(ref.nbytes for ref in refs)
+        if team is not None and team.dashboard:
+            note(f"dashboard: {team.dashboard}")
+
+    def rows(self, ref: TensorRef, rows: Sequence[Row]) -> None:
+        """A tensor is done."""
+        self._tensors_done += 1
+        self._bytes_done += ref.nbytes
+        for row in rows:
+            value = row.metrics.get(_WORST, math.nan)
+            if value < self._worst[0]:
+                self._worst = value, row.tensor
+
+    def end(self) -> None:
+        """The run has ended."""
+        self._bar.stop()
+
+    def _more(self) -> str:
+        if not self._tensors:
+            return ""
+        seconds = max(1e-3, time.monotonic() - self._begin)
+        facts = [
+            f"{self._tensors_done}/{self._tensors} tensors",
+            f"{shown_bytes(self._bytes_done)} of {shown_bytes(self._bytes)}",
+            f"{shown_bytes(round(self._bytes_done / seconds))}/s",
+        ]
+        if self._worst[1]:
+            facts.append(f"worst {self._worst[1]} {self._worst[0]:.1f} dB")
+        return " · ".join(facts)

@@ -10,8 +10,10 @@ from rich.console import RenderableType
 
 from qcore.case import Case
 from qcore.cli.columns import Column, Fitted, Kind, table
-from qcore.comparison import OUTPUT_METRICS
+from qcore.cli.sizes import shown_bytes
+from qcore.estimate import Estimate
 from qcore.interfaces.metric import Metric
+from qcore.preparing import OUTPUT_METRICS
 from qcore.recipe import AXES, DEFAULTS, Recipe
 from qcore.results import Comparison, Row, Summary
 
@@ -49,8 +51,11 @@ class ComparisonTable:
 
     def _record(self, entry: Row | Summary) -> dict[str, Any]:
         recipe = entry.recipe
-        axes = {axis: getattr(recipe, axis) for axis in AXES}
-        what = {"scheme": recipe.scheme_spec, "bits": recipe.bits, **axes}
+        if isinstance(recipe, Recipe):
+            axes = {axis: getattr(recipe, axis) for axis in AXES}
+            what = {"scheme": recipe.scheme_spec, "bits": recipe.bits, **axes}
+        else:
+            what = {"scheme": str(recipe), "bits": None, **dict.fromkeys(AXES)}
         if entry.case.activations is not None:
             what["activations"] = str(entry.case.activations)
         metrics = {id: None if math.isnan(value) else value for id, value in entry.metrics.items()}
@@ -83,11 +88,11 @@ class ComparisonTable:
 
     def _recipe_columns(self) -> list[Column]:
         def of(read: Callable[[Recipe], str]) -> Callable[[Row | Summary], str]:
-            return lambda entry: read(entry.recipe)
+            return lambda e: read(e.recipe) if isinstance(e.recipe, Recipe) else ""
 
         axes = [Column(_title(axis), of(lambda r, axis=axis: getattr(r, axis))) for axis in AXES]  # type: ignore[misc]
         return [
-            Column("scheme", of(lambda recipe: recipe.scheme_spec)),
+            Column("scheme", _scheme),
             Column("bits", of(lambda recipe: str(recipe.bits)), Kind.number),
             *axes,
             *self._activations(),
@@ -102,8 +107,9 @@ class ComparisonTable:
         """The columns that tell entries apart, and those that do not."""
         varying: list[Column] = []
         same: list[Column] = []
+        own = [e for e in self._entries if isinstance(e.recipe, Recipe)]  # the rest have no axes
         for column in columns:
-            cells = {column.cell(entry) for entry in self._entries}
+            cells = {column.cell(entry) for entry in own}
             (varying if len(cells) > 1 or column.head == "scheme" else same).append(column)
         return varying, same
 
@@ -128,7 +134,8 @@ class ComparisonTable:
 
     def _caption(self, same: list[Column]) -> str:
         comparison = self._comparison
-        facts = [f"{column.head} {column.cell(self._entries[0])}" for column in same]
+        own = [entry for entry in self._entries if isinstance(entry.recipe, Recipe)]
+        facts = [f"{column.head} {column.cell(own[0])}" for column in same if own]
         facts.append(f"backend {comparison.backend}")
         complete = max(comparison.summary(), key=lambda summary: summary.tensors)
         total = f"{comparison.tensors} tensor{'s' * (comparison.tensors != 1)}"
@@ -142,12 +149,20 @@ class ComparisonTable:
         replaced = sum(row.stats.nonfinite for row in comparison.rows[:: len(comparison.cases)])
         if replaced:
             lines.append(f"{replaced:,} not finite: taken as 0 or ±3.4e38, and measured so")
+        if comparison.unfinished:
+            lines.append(f"interrupted: {comparison.unfinished} more tensors were not reached")
         if comparison.skipped:
             rules = [f"{count} {rule}" for rule, count in comparison.skipped.items()]
             lines.append(f"left out: {', '.join(rules)}")
         if len(self._entries) > _MOST_ROWS:
             lines.append(f"{_MOST_ROWS} of {len(self._entries)} rows shown; --format csv has all")
         return "\n".join([" · ".join(facts), " · ".join(lines)])
+
+
+def _scheme(entry: Row | Summary) -> str:
+    """The scheme with its options, or where a tensor is stored in another way, and how."""
+    recipe = entry.recipe
+    return recipe.scheme_spec if isinstance(recipe, Recipe) else str(recipe)
 
 
 def _activations_label(case: Case) -> str:
@@ -157,6 +172,26 @@ def _activations_label(case: Case) -> str:
         return own or ""
     further = [getattr(own, axis) for axis in AXES if getattr(own, axis) != DEFAULTS[axis]]
     return " ".join([own.scheme_spec, str(own.bits), *further])
+
+
+def estimate_table(taken: Estimate) -> RenderableType:
+    """What a comparison will take, a line a fact."""
+    facts = [
+        ("tensors", f"{taken.tensors:,}, {taken.elements:,} elements"),
+        ("recipes", f"{taken.recipes:,}"),
+        ("tasks", f"{taken.tasks:,}"),
+        ("to read", shown_bytes(taken.bytes)),
+        ("memory", f"{shown_bytes(taken.memory)} a process, and what the system caches"),
+        ("time", f"about {_duration(taken.seconds)} with {taken.workers} side by side"),
+    ]
+    return table([Column("", lambda fact: fact[0]), Column("", lambda fact: fact[1])], facts)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.2g} s"
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{minutes:.0f} min" if minutes < 90 else f"{hours:.1f} h"
 
 
 def registry_table(entries: list[dict[str, Any]]) -> RenderableType:

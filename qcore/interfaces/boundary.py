@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qcore.errors import SchemeError
 from qcore.interfaces.quantizer import Quantizer
+from qcore.interfaces.scale_format import ScaleFormat
 from qcore.params import QuantParams
 
 
@@ -52,6 +54,19 @@ def check_params(params: Any, blocks: int) -> None:
             raise SchemeError("gave an offset that is not finite")
     for name, array in params.extra.items():
         _check_array(f"extra '{name}'", array, "biufV", (blocks, *np.shape(array)[1:2]))
+
+
+def check_stored_scale(scale: NDArray[np.float32], scale_format: ScaleFormat) -> None:
+    """Refuse scales that would be others once they are stored: no table is to flatter a scheme.
+
+    Raises:
+        SchemeError: one is none of the format's numbers.
+        RangeError: one is larger than the largest of them.
+    """
+    if not (scale_format.snap(scale) == scale).all():
+        raise SchemeError(
+            f"gave a scale that {scale_format} does not store; give context.snap(scale)"
+        )
 
 
 def check_codes(codes: Any, shape: tuple[int, ...], quantizer: Quantizer) -> None:

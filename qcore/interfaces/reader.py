@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
@@ -24,6 +24,8 @@ class TensorInfo:
             for one that neither knows, the name that the file gives it.
         path: the file that holds it.
         where: what its reader needs to find it again.
+        encoding: how it is stored, where that is another thing than its dtype, such as `Q4_K`.
+        nbytes: what it takes in the file, where that is not shape × dtype.
     """
 
     name: str
@@ -31,15 +33,24 @@ class TensorInfo:
     dtype: str
     path: Path
     where: tuple[int, ...] = ()
+    encoding: str = ""
+    nbytes: int | None = None
 
 
 class TensorReader(Configurable, ABC):
-    """Reads one file format. Never executes what it reads, never trusts a length."""
+    """Reads one file format. Never executes what it reads, never trusts a length.
+
+    A path is a `pathlib.Path`, or of a remote file one of universal_pathlib, with the same methods;
+    `qcore.StoredFile` reads both.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    """Of names, such as `.npz`: whose error a user sees for a file that no reader knows."""
 
     @abstractmethod
     def sniff(self, path: Path) -> bool:
-        """Whether this reader can read `path`, told from its first bytes; cheap, and never raises
-        for a file that is not its own.
+        """Whether this reader can read `path`, told from its bytes; cheap, and never raises for a
+        file that is not its own.
         """
 
     @abstractmethod
@@ -57,3 +68,11 @@ class TensorReader(Configurable, ABC):
         Raises:
             ReadError: the data is not what the header promised.
         """
+
+    def metadata(self, path: Path) -> dict[str, str]:
+        """The texts that a file keeps beside its tensors, by name.
+
+        Raises:
+            ReadError: the file is damaged.
+        """
+        return {}

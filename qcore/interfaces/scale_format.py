@@ -17,6 +17,10 @@ class ScaleFormat(Configurable, ABC):
     bits: ClassVar[int]
     """What one stored scale takes."""
 
+    dtype: ClassVar[str] = ""
+    """The number type, by NumPy's or ml_dtypes' name, of `bits` bits, that holds every scale of
+    this format as it is; where there is none, tensors with it cannot be saved."""
+
     @abstractmethod
     def snap(self, scale: NDArray[Any]) -> NDArray[np.float32]:
         """The stored number for each scale, in float32.

@@ -6,9 +6,10 @@ import importlib.metadata
 import re
 from dataclasses import dataclass
 
+from qcore.entry_points import BUILTIN, CORE, OWN
 from qcore.errors import UnknownIdError, UsageError
 from qcore.loading import plugins
-from qcore.registry import KINDS
+from qcore.registry import KINDS, WORDS
 
 PREFIX = "qcore-"
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -44,7 +45,8 @@ class Names:
     @property
     def class_name(self) -> str:
         """Such as `TernaryScheme`: with its kind, so that it is never another's name."""
-        words = [*self.id.split("-"), *self.kind.split("_")]
+        words, kind = self.id.split("-"), self.kind.split("_")
+        words += kind if words[-len(kind) :] != kind else []
         return "".join(word.capitalize() for word in words)
 
 
@@ -57,7 +59,7 @@ def plugin_names(name: str, kind: str) -> Names:
 
     Raises:
         UnknownIdError: there is no such kind.
-        UsageError: the name is not made of lower-case words, or is taken.
+        UsageError: the name is not made of lower-case words, or is taken, or a word of qcore's.
     """
     known = kind.replace("-", "_")
     if known not in KINDS:
@@ -90,5 +92,9 @@ def _refuse_taken(names: Names) -> None:
         installed = importlib.metadata.distribution(names.distribution)
     except importlib.metadata.PackageNotFoundError:
         installed = None
-    if installed is not None or names.distribution == "qcore-quant":
+    if installed is not None or names.distribution == CORE:
         raise UsageError(f"a package '{names.distribution}' is installed already; {taken}")
+    if names.id in (BUILTIN, *OWN.values(), *WORDS):
+        raise UsageError(f"'{names.id}' is a word of qcore's own; {taken}")
+    if any(record.name == names.id for record in plugins().records):
+        raise UsageError(f"a plugin '{names.id}' is installed already; {taken}")

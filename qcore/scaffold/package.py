@@ -34,7 +34,7 @@ class NewPlugin:
         folder = shlex.quote(str(self.folder))
         return [
             f"pip install -e {shlex.quote(f'{self.folder}[test]')}",
-            f"pytest {folder}",
+            f"python -m pytest {folder}",
             tried_by(self.names),
         ]
 

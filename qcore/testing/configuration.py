@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import typing
 from typing import Any
 
+from qcore.errors import UsageError
 from qcore.registry import KINDS, check_class
 from qcore.spec import Configurable, construct, parse_fields
-from qcore.testing.laws import law, require
+from qcore.testing.laws import CheckFailure, law, raised, require
+
+_TRIED: dict[Any, tuple[float, ...]] = {
+    int: (-1, 0, 1, 2, 3, 99),
+    float: (-1.0, 0.0, math.nan, math.inf),
+}
+"""Values of options, by their type: most classes cannot have some of them."""
 
 
 def kind_of(part: object) -> str:
@@ -66,9 +75,27 @@ def check_spec_round_trip(part: Any) -> None:
     require(again == part, f"expected {part!r}, got {again!r} from '{spec}'")
 
 
+@law
+def check_refuses_options(part: Any) -> None:
+    """A value that an option cannot have is refused with a qcore.UsageError, and nothing else."""
+    types = typing.get_type_hints(type(part))
+    for field in dataclasses.fields(part):
+        for value in _TRIED.get(types[field.name], ()) if field.init else ():
+            try:
+                dataclasses.replace(part, **{field.name: value})
+            except UsageError:
+                continue
+            except Exception as error:
+                cure = "refuse it with qcore.UsageError"
+                cure += ", or widths with qcore.check_bits" if field.name == "bits" else ""
+                message = f"{field.name}={value} {raised(error)}; {cure}"
+                raise CheckFailure(message) from error
+
+
 CHECKS = (
     check_class_can_be_registered,
     check_is_a_value,
     check_config_round_trip,
     check_spec_round_trip,
+    check_refuses_options,
 )

@@ -8,6 +8,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
+from qcore.blame import contained, told
 from qcore.errors import UsageError
 from qcore.spec import Configurable, construct, has_field, parse_fields
 
@@ -62,7 +63,15 @@ def label(part: Any) -> str:
 
 
 def _made(cls: type[Configurable], values: Mapping[str, Any], bits: int | None) -> Any:
-    return construct(cls, values if bits is None else {**values, "bits": bits})
+    """An object; what it raises but a refusal is one too, for a check to complain of."""
+    given = values if bits is None else {**values, "bits": bits}
+    try:
+        with contained():
+            return construct(cls, given)
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(f"'{cls.id}' failed: {told(error)}") from error
 
 
 def _usual(accepted: list[int | None]) -> list[int | None]:

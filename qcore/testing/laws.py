@@ -11,10 +11,14 @@ from unittest import SkipTest
 import numpy as np
 
 from qcore.arithmetic import chunk_arithmetic
+from qcore.blame import contained, innermost, keep_traceback, package_of, told
 from qcore.errors import QcoreError, SchemeError
 
 Check = Callable[..., None]
 """Takes the object; returns nothing, or raises `CheckFailure` or `CheckSkipped`."""
+
+PLACE = "  at "
+"""What leads the last line of a failure: where in the object's own code it was raised."""
 
 _SHOWN = 8
 
@@ -31,18 +35,23 @@ def law(function: Check) -> Check:
     """Make a check of a function whose docstring's first line is the law.
 
     It runs as the engine runs plugins, without floating-point warnings. Whatever the function
-    raises becomes a `CheckFailure` that leads with its name and the law.
+    raises becomes a `CheckFailure` that leads with its name and the law, and ends with the line of
+    the object's own code that raised it.
     """
 
     @functools.wraps(function)
     def check(object: Any, /, **more: Any) -> None:
         try:
-            with chunk_arithmetic():
+            with chunk_arithmetic(), contained():
                 function(object, **more)
         except CheckSkipped:
             raise
         except Exception as error:
             message = f"{function.__name__}: {statement(check)}\n{_told(error)}"
+            place = innermost(error, {package_of(type(object).__module__)} - {"qcore"})
+            if place is not None:
+                keep_traceback(error)
+                message += f"\n{PLACE}{place.line}"
             raise CheckFailure(message) from error
 
     return check
@@ -57,7 +66,8 @@ def statement(check: Check) -> str:
 def given(what: str) -> Iterator[None]:
     """Add to whatever is raised inside what it happened with."""
     try:
-        yield
+        with contained():
+            yield
     except CheckSkipped:
         raise
     except Exception as error:
@@ -135,4 +145,10 @@ def shown(array: Any) -> str:
 def _told(error: Exception) -> str:
     if isinstance(error, CheckFailure | SchemeError):
         return str(error)
-    return f"raised {type(error).__name__}: {error}"
+    return raised(error)
+
+
+def raised(error: Exception) -> str:
+    """What an object raised, in one line."""
+    kind = f"{type(error).__name__}: " if isinstance(error, QcoreError) else ""
+    return f"raised {kind}{told(error)}"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import pickle
 import struct
 import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -110,12 +113,20 @@ def check_reader_refuses_damage(reader: TensorReader, examples: Sequence[Path] =
 
 
 def _read_all(reader: TensorReader, path: Path) -> None:
+    infos: list[TensorInfo] = []
+    with _refused():
+        infos = list(reader.tensors(path))
+    for info in infos:
+        with _refused():
+            reader.read(info)
+
+
+@contextlib.contextmanager
+def _refused() -> Iterator[None]:
     try:
-        for info in reader.tensors(path):
-            with contextlib.suppress(ReadError):
-                reader.read(info)
+        yield
     except ReadError as error:
-        require("\n" not in str(error), f"the error has several lines: {error!s}")
+        require(str(error).isprintable(), f"the error is not one line of text: {error!s}")
 
 
 @law
@@ -133,7 +144,12 @@ def check_reader_lists_tensors(reader: TensorReader, examples: Sequence[Path] = 
                 require(extents and isinstance(info.shape, tuple), f"{info.name}: {info.shape!r}")
                 require(isinstance(info.dtype, str) and info.dtype, f"{info.name}: {info.dtype!r}")
                 require(
-                    info.path == path or path.is_dir(), f"{info.name} is said to be in {info.path}"
+                    path in (info.path, *info.path.parents) or info.path.parent == path.parent,
+                    f"{info.name} is said to be in {info.path}",
+                )
+                require(
+                    {pickle.loads(pickle.dumps(info)): info} == {info: info},
+                    f"{info.name}: what is listed is no longer the same when it was pickled",
                 )
             require(list(reader.tensors(path)) == infos, "listed something else when asked again")
 
@@ -155,13 +171,55 @@ def check_reader_reads_what_it_lists(reader: TensorReader, examples: Sequence[Pa
             require(_digest(path) == before, "the file was written to")
 
 
+@law
+def check_reader_reads_from_anywhere(reader: TensorReader, examples: Sequence[Path] = ()) -> None:
+    """A file that fsspec reads gives the same tensors as the file here; `qcore.StoredFile` does."""
+    for path in _needed(reader, examples):
+        here = list(reader.tensors(path))
+        needed = [*_files(path), *(info.path for info in here)]
+        with given(path.name), _copied(path, needed) as far:
+            require(reader.sniff(far) is True, "sniff does not know the file there")
+            there = list(reader.tensors(far))
+            names = [[info.name for info in infos] for infos in (there, here)]
+            require(names[0] == names[1], f"there it lists {names[0]}, and here {names[1]}")
+            for local, remote in zip(here, there, strict=True):
+                with given(f"tensor '{local.name}'"):
+                    try:
+                        array = reader.read(local)
+                    except ReadError:  # of a kind that it lists and refuses
+                        continue
+                    require_same("read there", reader.read(remote), array)
+
+
+@contextlib.contextmanager
+def _copied(path: Path, files: Sequence[Path]) -> Iterator[Path]:
+    """Where a file is in fsspec's memory, with all that it needs beside it."""
+    try:
+        from upath import UPath
+    except ImportError:
+        raise CheckSkipped("this needs pip install 'qcore-quant[remote]'") from None
+    home = path.parent
+    memory = UPath(f"memory://qcore-check-{uuid.uuid4().hex}")
+    try:
+        for file in files:
+            copy = memory / file.relative_to(home).as_posix()
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(file.read_bytes())
+        yield cast(Path, memory / path.name)
+    finally:
+        memory.fs.rm(memory.path, recursive=True)
+
+
 def _digest(path: Path) -> str:
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
     together = hashlib.sha256()
-    for file in files:
-        if file.is_file():
-            together.update(file.read_bytes())
+    for file in _files(path):
+        together.update(file.read_bytes())
     return together.hexdigest()
+
+
+def _files(path: Path) -> list[Path]:
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return [file for file in files if file.is_file()]
 
 
 CHECKS = (
@@ -170,4 +228,5 @@ CHECKS = (
     check_reader_refuses_damage,
     check_reader_lists_tensors,
     check_reader_reads_what_it_lists,
+    check_reader_reads_from_anywhere,
 )

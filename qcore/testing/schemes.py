@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from qcore.builtin.roundings import Ceil, Floor
 from qcore.builtin.scale_formats import BFloat16, Float16, Pow2
+from qcore.errors import UsageError
 from qcore.interfaces.grid_quantizer import GridQuantizer
 from qcore.interfaces.quantizer import Quantizer
+from qcore.spec import has_field
 from qcore.testing.blocks import frozen, ordinary
 from qcore.testing.laws import (
     CheckSkipped,
@@ -44,6 +48,19 @@ def check_scheme_widths(scheme: Quantizer) -> None:
 
 
 @law
+def check_scheme_refuses_widths(scheme: Quantizer) -> None:
+    """A width that no scheme has, 0 or 99 bits, is refused when the object is made."""
+    if not has_field(type(scheme), "bits"):
+        raise CheckSkipped("its width is fixed")
+    for bits in (0, 99):
+        try:
+            dataclasses.replace(scheme, bits=bits)  # type: ignore[type-var]  # a dataclass it is
+        except UsageError:
+            continue
+        require(False, f"bits={bits} is accepted; refuse widths with qcore.check_bits")
+
+
+@law
 def check_scheme_params(scheme: Quantizer) -> None:
     """Params have a row a block: the scale is (n, 1) float32, positive and finite."""
     for sample in ordinary():
@@ -58,9 +75,8 @@ def check_scheme_scale_is_stored(scheme: Quantizer) -> None:
         for sample in ordinary():
             with sample.tried() as blocks:
                 scale = fitted(scheme, blocks, scale_format).scale
-                require_same(
-                    f"the scale as {scale_format} stores it", scale_format.snap(scale), scale
-                )
+                what = f"the scale that {scale_format} stores; give context.snap(scale)"
+                require_same(what, scale, scale_format.snap(scale))
 
 
 @law
@@ -204,6 +220,7 @@ def check_scheme_is_its_grid(scheme: Quantizer) -> None:
 
 CHECKS = (
     check_scheme_widths,
+    check_scheme_refuses_widths,
     check_scheme_params,
     check_scheme_scale_is_stored,
     check_scheme_codes,

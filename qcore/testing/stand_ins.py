@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from qcore.grids import IntegerGrid, LevelGrid
 from qcore.interfaces.grid_quantizer import GridQuantizer
-from qcore.interfaces.quantizer import FitContext, Quantizer
+from qcore.interfaces.quantizer import FitContext, Quantizer, check_bits
 from qcore.interfaces.rounding import RoundingPolicy
 from qcore.params import QuantParams
 
@@ -23,6 +23,9 @@ class Steps(GridQuantizer):
     bits: int
     zero_point: bool = False
     offset: bool = False
+
+    def __post_init__(self) -> None:
+        check_bits(self, 1, 16)
 
     @property
     def grid(self) -> IntegerGrid:

@@ -30,6 +30,33 @@ def test_every_registered_class_is_listed_with_its_plugin(run: Command) -> None:
     assert found["rounding", "half-even"] == "builtin"
 
 
+def test_options_are_listed_with_their_defaults(run: Command) -> None:
+    options = {
+        (entry["kind"], entry["id"]): entry["options"]
+        for entry in json.loads(run("list", "--format", "json")[1])
+    }
+    assert options["scheme", "apot"] == "k=2, signed=true"
+    assert options["granularity", "group"] == "size, axis=-1, tail=error"
+    assert options["observer", "fixed"] == "lo, hi"
+    assert options["scale_format", "pow2"] == "mode=up"
+    assert options["rounding", "half-even"] == ""
+    table = " ".join(run("list")[1].split())
+    assert "(k=2, signed=true)" in table
+
+
+def test_a_plugin_that_was_left_out_is_warned_of(
+    run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QCORE_PLUGINS", "badd")
+    status, out, err = run("list", "rounding")
+    assert status == 0
+    assert "half-even" in out
+    assert err == (
+        "qcore: plugin 'badd' (not installed) was left out: QCORE_PLUGINS names it, but no such "
+        "plugin is installed\n"
+    )
+
+
 def test_every_summary_is_a_whole_sentence(run: Command) -> None:
     _, out, _ = run("list", "--format", "json")
     for entry in json.loads(out):
@@ -41,7 +68,10 @@ def test_every_summary_is_a_whole_sentence(run: Command) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("written", [str, lambda k: f"{k}s", lambda k: k.replace("_", "-")])
+@pytest.mark.parametrize(
+    "written",
+    [str, lambda k: f"{k}s", lambda k: k.replace("_", "-"), lambda k: k.replace("_", " ")],
+)
 def test_one_kind_is_listed_by_its_name_or_plural(
     run: Command, kind: str, written: Callable[[str], str]
 ) -> None:
@@ -79,7 +109,7 @@ def test_csv_and_markdown_say_the_same(run: Command) -> None:
     _, as_markdown, _ = run("list", "--format", "markdown")
     assert list(csv.DictReader(io.StringIO(as_csv))) == json.loads(as_json)
     lines = as_markdown.splitlines()
-    assert lines[0] == "| kind | id | plugin | summary |"
+    assert lines[0] == "| kind | id | plugin | options | summary |"
     assert len(lines) == 2 + len(json.loads(as_json))
 
 

@@ -30,7 +30,7 @@ def test_it_says_what_was_written_and_what_to_type_next(run: Command) -> None:
         "  tests/test_ternary.py\n"
         "next:\n"
         "  pip install -e 'qcore-ternary[test]'\n"
-        "  pytest qcore-ternary\n"
+        "  python -m pytest qcore-ternary\n"
         "  qcore compare --scheme ternary\n"
     )
     assert Path("qcore-ternary/qcore_ternary/scheme.py").is_file()
@@ -49,6 +49,7 @@ def test_the_kind_and_the_folder_may_be_given(run: Command) -> None:
     [
         ([], "name"),
         (["apot"], "scheme 'apot' is given by plugin 'apot' already; take another name"),
+        (["float"], "'float' is a word of qcore's own; take another name, such as 'my-float'"),
         (["Ternary"], "'Ternary' is no name for a plugin"),
         (["ternary", "--kind", "shceme"], "unknown kind 'shceme', did you mean 'scheme'?"),
         (["ternary", "-o", "no/such"], "'no/such': there is no folder 'no'"),

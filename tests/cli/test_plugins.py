@@ -58,7 +58,8 @@ def test_a_broken_plugin_is_shown_with_its_error_and_is_no_failure(run: Command)
     assert (status, err) == (0, "")
     assert json.loads(out)[-1] == {
         "name": "ternary", "distribution": "acme-ternary", "version": "2.5", "provides": {},
-        "error": "ModuleNotFoundError: No module named 'no_such_library'",
+        "error": "ModuleNotFoundError: No module named 'no_such_library' "
+        "(acme_ternary_of_the_cli.py:1)",
     }  # fmt: skip
     _, table, _ = run("plugins")
     (line,) = [line for line in table.splitlines() if "acme-ternary" in line]

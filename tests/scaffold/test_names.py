@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 import qcore
+from qcore.entry_points import OWN
+from qcore.loading import PluginRecord, plugins
 from qcore.registry import KINDS
 from qcore.scaffold.names import Names, plugin_names
 
@@ -72,6 +74,11 @@ def test_an_unknown_kind_is_refused_with_the_nearest() -> None:
         ("pow2", "scale-format", "scale format 'pow2' is given by plugin 'builtin' already"),
         ("apot", "rounding", "a package 'qcore-apot' is installed already"),
         ("quant", "scheme", "a package 'qcore-quant' is installed already"),
+        ("builtin", "scheme", "'builtin' is a word of qcore's own"),
+        ("builtin", "observer", "'builtin' is a word of qcore's own"),
+        ("int8-blas", "scheme", "'int8-blas' is a word of qcore's own"),
+        ("float", "scheme", "'float' is a word of qcore's own"),
+        ("keep", "rounding", "'keep' is a word of qcore's own"),
     ],
 )
 def test_a_name_that_is_taken_is_refused_with_whose_it_is(
@@ -79,6 +86,33 @@ def test_a_name_that_is_taken_is_refused_with_whose_it_is(
 ) -> None:
     id = name.removeprefix("qcore-")
     assert refusal(name, kind) == f"{message}; take another name, such as 'my-{id}'"
+
+
+def test_so_are_the_names_of_qcore_s_plugins_that_are_not_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("QCORE_PLUGINS", "")
+    monkeypatch.setitem(OWN, "qcore-new", "new")
+    assert refusal("new").startswith("'new' is a word of qcore's own")
+
+
+def test_the_name_of_another_plugin_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins(), "records", [PluginRecord("ternary", "acme", "1.0")])
+    assert refusal("ternary").startswith("a plugin 'ternary' is installed already; take another")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "class_name"),
+    [
+        ("my-rounding", "rounding", "MyRounding"),
+        ("rounding", "rounding", "Rounding"),
+        ("my-scale-format", "scale-format", "MyScaleFormat"),
+        ("my-format", "scale-format", "MyFormatScaleFormat"),
+        ("my-rounding", "scheme", "MyRoundingScheme"),
+    ],
+)
+def test_a_class_is_not_called_by_its_kind_twice(name: str, kind: str, class_name: str) -> None:
+    assert plugin_names(name, kind).class_name == class_name
 
 
 def test_an_id_is_taken_in_its_own_kind_alone() -> None:

@@ -58,7 +58,7 @@ def test_the_next_commands_are_ready_to_be_pasted(tmp_path: Path) -> None:
     plugin = write_plugin("ternary", "scale-format", folder)
     assert plugin.next_commands == [
         f"pip install -e '{folder}[test]'",
-        f"pytest '{folder}'",
+        f"python -m pytest '{folder}'",
         "qcore compare --scale-format float32,ternary",
     ]
 

@@ -13,8 +13,8 @@ import pytest
 from safetensors.numpy import save_file
 
 import qcore.testing
-from qcore import TensorReader
-from qcore.builtin.reader_npy import NpyReader
+from qcore import ReadError, TensorReader
+from qcore.builtin.readers.npy import NpyReader
 from qcore.testing import CheckFailure, CheckSkipped, configuration
 
 BROKEN: list[tuple[type[Any], str]] = []
@@ -104,6 +104,37 @@ class WritesBack(NpyReader):
         return np.array(array)
 
 
+@caught_by("check_reader_refuses_damage")
+class TellsAtLength(NpyReader):
+    def tensors(self, path: Path) -> Any:
+        try:
+            return super().tensors(path)
+        except ReadError as error:
+            raise ReadError(f"{error}\nSorry.") from None
+
+
+@caught_by("check_reader_lists_tensors")
+class CannotBeSent(NpyReader):
+    def tensors(self, path: Path) -> Any:
+        for info in super().tensors(path):
+            yield dataclasses.replace(info, where=(lambda: path,))
+
+
+@caught_by("check_reader_reads_from_anywhere")
+class ReadsHereAlone(NpyReader):
+    def read(self, info: Any) -> Any:
+        return np.load(info.path)
+
+
+@caught_by("check_reader_reads_from_anywhere")
+class ForgetsWhere(NpyReader):
+    """Of any file but one here, zeros."""
+
+    def read(self, info: Any) -> Any:
+        array = super().read(info)
+        return array if isinstance(info.path, Path) else np.zeros_like(array)
+
+
 @pytest.mark.parametrize(("cls", "name"), BROKEN, ids=lambda v: getattr(v, "__name__", v))
 def test_the_broken_are_caught(cls: type[Any], name: str, example: Path) -> None:
     checks = {check.__name__: check for check in qcore.testing.checks_for(cls)}
@@ -125,6 +156,7 @@ def test_without_an_example_what_needs_one_is_skipped() -> None:
     for check in (
         qcore.testing.readers.check_reader_lists_tensors,
         qcore.testing.readers.check_reader_reads_what_it_lists,
+        qcore.testing.readers.check_reader_reads_from_anywhere,
     ):
         with pytest.raises(CheckSkipped, match="no file that 'npy' reads was given"):
             check(NpyReader())
@@ -143,8 +175,12 @@ def test_what_ships_reads_its_own(id: str, tmp_path: Path, example: Path) -> Non
         np.savez(paths[0], **arrays)
         np.savez_compressed(paths[1], **arrays)
     if id == "safetensors":
-        paths = [tmp_path / "model.safetensors"]
+        folder = tmp_path / "shards"
+        folder.mkdir()
+        paths = [tmp_path / "model.safetensors", folder]
         save_file(arrays | {"c": np.ones((2, 2), ml_dtypes.bfloat16)}, paths[0])
+        for name, array in arrays.items():
+            save_file({name: array}, folder / f"{name}.safetensors")
     reader = qcore.create("reader", id)
     results = qcore.testing.run_checks(reader, examples=paths)
     assert {(r.check, r.message) for r in results if r.outcome != "passed"} == set()

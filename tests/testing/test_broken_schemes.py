@@ -101,6 +101,20 @@ class ColonInField(Ternary):
         return f"ternary:{self.name}"
 
 
+@caught_by("check_refuses_options")
+class RefusesByAnotherError(Ternary):
+    mu: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.mu > 0:
+            raise ValueError("mu must be positive")
+
+
+@caught_by("check_scheme_refuses_widths")
+class TakesAnyWidth(Ternary):
+    bits: int = 2
+
+
 # --- fit ------------------------------------------------------------------------------------------
 
 
@@ -404,6 +418,25 @@ def test_the_broken_are_caught(cls: type[Any], name: str) -> None:
     assert first == f"{name}: {law}"
     assert detail
     assert all(detail)
+
+
+def test_a_scale_that_is_not_stored_is_shown_beside_the_one_that_is() -> None:
+    with pytest.raises(CheckFailure) as caught:
+        qcore.testing.schemes.check_scheme_scale_is_stored(UnstoredScale())
+    assert str(caught.value).splitlines()[1] == (
+        "the scale that float16 stores; give context.snap(scale): 1 of 1 differ; first at [0, 0]: "
+        "expected 0.9926758, got 0.9928571"
+    )
+
+
+def test_what_raises_where_it_is_to_refuse_is_told_how() -> None:
+    with pytest.raises(CheckFailure) as caught:
+        qcore.testing.configuration.check_refuses_options(RefusesByAnotherError())
+    assert "mu=-1.0 raised ValueError: mu must be positive; refuse it with qcore.UsageError" in str(
+        caught.value
+    )
+    with pytest.raises(CheckFailure, match="bits=0 is accepted; refuse widths with qcore"):
+        qcore.testing.schemes.check_scheme_refuses_widths(TakesAnyWidth())
 
 
 def test_every_check_of_schemes_catches_something() -> None:

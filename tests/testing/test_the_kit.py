@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -113,9 +114,11 @@ def test_a_report_has_every_check_with_its_law() -> None:
     assert (
         failed.law == "Every code in code_range has a finite value, whether encode gives it or not."
     )
-    assert failed.message == (
-        "raised ValueError: -2 stands for nothing\n  given each code from -2 to 1"
-    )
+    *told, place = failed.message.splitlines()
+    assert told == [
+        "raised ValueError: -2 stands for nothing", "  given each code from -2 to 1",
+    ]  # fmt: skip
+    assert re.fullmatch(r"  at .*test_the_kit\.py:\d+, in decode", place)
     assert all(r.message for r in by_outcome["skipped"])
     assert all(r.message is None and r.seconds >= 0 for r in by_outcome["passed"])
 
@@ -150,6 +153,48 @@ def test_whatever_is_raised_names_the_law() -> None:
     assert str(caught.value) == (
         "check_nothing: Nothing is divided by zero.\nraised ZeroDivisionError: division by zero"
     )
+
+
+def test_what_is_no_ordinary_error_breaks_a_law_too() -> None:
+    @dataclass(frozen=True)
+    class Leaving(Signs):
+        id: ClassVar[str] = "leaving"
+
+        def encode(self, blocks: Any, params: Any, rounding: Any) -> Any:
+            raise SystemExit(3)
+
+    with pytest.raises(CheckFailure, match=r"SystemExit: 3\n  given one element a block"):
+        qcore.testing.schemes.check_scheme_codes(Leaving())
+
+
+def test_a_class_that_fails_at_some_widths_is_checked_at_the_others() -> None:
+    @dataclass(frozen=True)
+    class Narrow(Signs):
+        id: ClassVar[str] = "narrow"
+        bits: int
+
+        def __post_init__(self) -> None:
+            if not 2 <= self.bits <= 4:
+                raise ValueError("too wide")
+
+    assert [made.bits for made in examples(Narrow)] == [2, 3, 4]
+    (failed,) = {
+        (r.check, r.message) for r in run_checks(Narrow(2)) if r.check == "check_refuses_options"
+    }
+    assert (
+        "bits=-1 raised ValueError: too wide; refuse it with qcore.UsageError, or widths "
+        in (failed[1])
+    )
+
+    @dataclass(frozen=True)
+    class Never(Signs):
+        id: ClassVar[str] = "never"
+
+        def __post_init__(self) -> None:
+            raise ValueError("never")
+
+    with pytest.raises(qcore.UsageError, match="'never' failed: ValueError: never"):
+        examples(Never)
 
 
 def test_every_check_states_a_law_in_one_sentence() -> None:
