@@ -20,7 +20,7 @@ from qcore.scheduling import Job, run_here, run_over
 from qcore.sources import TensorRef
 from qcore.tensor_job import Found, Task, measure_in_pieces, measure_tensor
 
-_LEAST, _MOST = 1 << 22, 1 << 27
+_LEAST, _MOST = 1 << 14, 1 << 26
 """Elements × recipes of a task: long enough to be sent, short enough to be lost."""
 
 _TASKS_A_WORKER = 8

@@ -13,10 +13,13 @@ from qcore.scheduling import default_threads
 from qcore.sources import TensorRef, from_arrays
 from qcore.tensor_job import Task
 
-_TRIED = 1 << 22
-"""Elements of the trial: a fraction of a second a recipe."""
+_ENOUGH = 0.3
+"""Seconds of a trial; before that, more elements are tried."""
 
-_TRIALS = 3
+_FIRST, _MOST, _MORE = 1 << 14, 1 << 22, 4
+"""Elements of the first trial and of the last, and how many times as many each next one has."""
+
+_PLACES = 8
 _BASE = 90_000_000  # bytes: the interpreter, NumPy and qcore
 _CHUNK_BYTES = 40  # an element of a chunk: blocks, codes, values, errors, in float32 and float64
 
@@ -56,10 +59,7 @@ def estimate(run: Run, *, threads: int | None = None, workers: int | None = None
     """
     refs, task = run.refs, run.task
     elements = sum(ref.size for ref in refs)
-    sample = _sample(refs)
-    side_by_side = threads if workers is None else 1
-    tried = min(_timed(sample, task, side_by_side) for _ in range(_TRIALS))
-    share = elements / max(1, sum(ref.size for ref in sample))
+    seconds = _an_element(refs, task, threads if workers is None else 1) * elements
     recipes = max(1, len(task.recipes))
     units = plan(refs, recipes, workers or 1)
     runners = (threads or default_threads()) if workers is None else 1
@@ -71,26 +71,37 @@ def estimate(run: Run, *, threads: int | None = None, workers: int | None = None
         tasks=sum(unit.pieces for unit in units),
         bytes=sum(ref.nbytes for ref in refs) + sum(ref.nbytes for ref in task.further_refs()),
         memory=_BASE + runners * (_CHUNK_BYTES * task.backend.grid_chunk_elements + whole),
-        seconds=tried * share / (workers or 1),
+        seconds=seconds / (workers or 1),
         workers=workers or runners,
     )
 
 
-def _sample(refs: Sequence[TensorRef]) -> list[TensorRef]:
+def _an_element(refs: Sequence[TensorRef], task: Task, threads: int | None) -> float:
+    """Seconds for an element under every recipe, told from ever more of them."""
+    wanted = _FIRST
+    while True:
+        sample = _sample(refs, wanted)
+        tried = sum(ref.size for ref in sample)
+        if not tried:
+            return 0.0
+        _timed(sample[:1], task, threads)  # what is only once slow
+        seconds = _timed(sample, task, threads)
+        if seconds >= _ENOUGH or wanted >= _MOST or tried < wanted:
+            return seconds / tried
+        wanted *= _MORE
+
+
+def _sample(refs: Sequence[TensorRef], wanted: int) -> list[TensorRef]:
     """Some rows of tensors from everywhere in the run."""
     arrays = {}
     taken = 0
-    step = max(1, len(refs) // 8)
-    for ref in refs[::step]:
-        if taken >= _TRIED or ref.encoding:
+    for ref in refs[:: max(1, len(refs) // _PLACES)]:
+        if taken >= wanted or ref.encoding or not ref.size or not ref.shape:
             continue
         array = ref.load()
-        rows = len(array) if array.ndim else 0
-        if not rows or not array.size:
-            continue
-        some = max(1, min(rows, (_TRIED - taken) * rows // array.size))
-        arrays[ref.name] = array[:some]
-        taken += arrays[ref.name].size
+        some = max(1, min(len(array), (wanted - taken) * len(array) // array.size))
+        arrays[f"{len(arrays)}"] = array[:some]
+        taken += array[:some].size
     return from_arrays(arrays)
 
 

@@ -227,7 +227,7 @@ def create(kind: str, spec: str | Configurable, /, **fields: Any) -> Any:
 
     Args:
         kind: `scheme`, `rounding`, `granularity`, `observer`, `scale_format`, `backend`,
-            `metric` or `reader`.
+            `metric`, `reader` or `executor`.
         spec: `id:field=value`, such as `apot:k=2`; an object is returned as it is.
         fields: more of its fields, such as `bits=4`.
 

@@ -236,12 +236,12 @@ class Odd(Exception):
 
 @dataclass(frozen=True)
 class Blind(type(qcore.create("observer", "percentile:95"))):  # type: ignore[misc]
-    """Fails on the second chunk alone."""
+    """Fails on one chunk alone."""
 
     id: ClassVar[str] = "blind"
 
     def summarize(self, blocks: Any, trial: Any, previous: Any) -> Any:
-        if float(blocks[0, 0]) == float(normal(96, 64).ravel()[1500]):
+        if (blocks == normal(96, 64)[40, 40]).any():
             raise Odd("cannot", "look")
         return super().summarize(blocks, trial, previous)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ def run(
 
     def runner(command: str) -> str:
         assert command.startswith("qcore "), f"a command that no test can run: {command}"
-        status = run_command(command.split()[1:])
+        status = run_command(shlex.split(command)[1:])
         printed, complaint = capsys.readouterr()
         assert status == 0, f"{command}: {complaint}"
         return printed
@@ -78,20 +79,21 @@ def test_python_blocks_run_in_one_session(page: Path, monkeypatch: pytest.Monkey
             exec(compile(block.text, str(page), "exec"), vars(session))
 
 
-def commands() -> list[str]:
-    """Those of all pages, each once."""
+def command_blocks() -> list[str]:
+    """Those of all pages, each once; the commands of one follow one another in one folder."""
     texts = [
-        block.text
+        block.text.strip()
         for page in PAGES
         for block in blocks(page)
         if block.language == "sh" and block.note not in RUN_BY_CI
     ]
-    return list(dict.fromkeys(line for text in texts for line in text.strip().splitlines()))
+    return list(dict.fromkeys(texts))
 
 
-@pytest.mark.parametrize("command", commands())
-def test_commands_run(command: str, run: Callable[[str], str]) -> None:
-    run(command)
+@pytest.mark.parametrize("commands", command_blocks())
+def test_commands_run(commands: str, run: Callable[[str], str]) -> None:
+    for command in commands.splitlines():
+        run(command)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

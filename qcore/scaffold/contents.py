@@ -20,6 +20,7 @@ _TRIED_BY = {
     "backend": "qcore compare --backend {id}",
     "metric": "qcore compare --metric {id}",
     "reader": "qcore list reader",
+    "executor": "qcore compare --executor {id}",
 }
 
 

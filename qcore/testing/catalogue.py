@@ -8,6 +8,7 @@ from qcore.testing import (
     backend_products,
     backends,
     configuration,
+    executors,
     granularities,
     metrics,
     observers,
@@ -35,6 +36,7 @@ CHECKS: dict[str, tuple[Check, ...]] = {
     "backend": (*backends.CHECKS, *backend_products.CHECKS),
     "metric": metrics.CHECKS,
     "reader": readers.CHECKS,
+    "executor": executors.CHECKS,
 }
 """The checks of each kind, beside those of `configuration` that all share."""
 
