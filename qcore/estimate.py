@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
 
 from qcore.distribution import plan
 from qcore.preparing import Run
@@ -93,7 +96,7 @@ def _an_element(refs: Sequence[TensorRef], task: Task, threads: int | None) -> f
 
 def _sample(refs: Sequence[TensorRef], wanted: int) -> list[TensorRef]:
     """Some rows of tensors from everywhere in the run."""
-    arrays = {}
+    arrays: dict[str, NDArray[Any]] = {}
     taken = 0
     for ref in refs[:: max(1, len(refs) // _PLACES)]:
         if taken >= wanted or ref.encoding or not ref.size or not ref.shape:

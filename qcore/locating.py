@@ -59,7 +59,7 @@ def files_at(path: Path) -> list[Path]:
     """
     if not isinstance(path, Path):
         open_remote(path)  # or its server says why not, once and not to every reader
-    elif not path.exists():
+    elif not _is_there(path):
         raise ReadError(f"no such file: '{path}'{_neighbour(path)}")
     if not is_folder(path):
         with StoredFile(path):  # or its system does
@@ -86,8 +86,8 @@ def reader_of(path: Path) -> TensorReader:
 
 
 @contextmanager
-def asking(reader: TensorReader, path: Path) -> Iterator[None]:
-    """Around what a reader does: whatever it raises names it, and the file.
+def asking(reader: TensorReader, path: Path, tensor: str | None = None) -> Iterator[None]:
+    """Around what a reader does: whatever it raises names it, the file, and the tensor.
 
     Raises:
         ReadError: it failed.
@@ -100,7 +100,7 @@ def asking(reader: TensorReader, path: Path) -> Iterator[None]:
             raise
         keep_traceback(error)
         blame = plugins().blame(error, reader)
-        message = f"{shown(path)}: reader '{reader.id}' failed: {told(error)}{blame}"
+        message = f"{shown(path, tensor)}: reader '{reader.id}' failed: {told(error)}{blame}"
         raise ReadError(message) from error
 
 
@@ -125,6 +125,13 @@ def _is_claimed(file: Path) -> bool:
 
 def _readers() -> list[TensorReader]:
     return [entry.cls() for entry in plugins().registry.entries["reader"].values()]
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError) as error:  # longer than a name can be, or with a NUL in it
+        raise ReadError(f"{shown(path)}: it cannot be opened: {error}") from None
 
 
 def _neighbour(path: Path) -> str:

@@ -202,7 +202,7 @@ def read_tensor(reader: TensorReader, info: TensorInfo) -> NDArray[Any]:
     Raises:
         ReadError: the reader fails, or gives something else.
     """
-    with asking(reader, info.path):
+    with asking(reader, info.path, info.name):
         tensor = reader.read(info)
     shape = getattr(tensor, "shape", None)
     if not isinstance(tensor, np.ndarray) or shape != info.shape:

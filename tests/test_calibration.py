@@ -647,7 +647,7 @@ def test_the_file_is_the_old_one_or_the_new_one(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", no_space)
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(qcore.QcoreError) as caught:
         first.save(path)
     assert str(caught.value) == f"cannot write '{path}': No space left on device"
     assert Calibration.load(path) == second

@@ -257,7 +257,9 @@ def test_a_file_of_a_folder_at_which_a_reader_fails_leaves_the_others(
     refs, failed = from_paths([tmp_path])
     assert names(refs) == ["a", "c"]
     bad = tmp_path / "bad.npy"
-    assert failed == [Unreadable(str(bad), f"'{bad}': ValueError: of all things")]
+    assert failed == [
+        Unreadable(str(bad), f"{bad}: reader 'npy' failed: ValueError: of all things")
+    ]
 
 
 @pytest.mark.parametrize("stage", ["sniff", "tensors"])
@@ -276,5 +278,6 @@ def test_a_reader_that_raises_is_the_file_s_failure_and_not_the_run_s(
     monkeypatch.setattr(NpyReader, stage, raising)
     refs, failed = from_paths(paths)
     assert names(refs) == ["good", "last"]
-    kind = "" if isinstance(error, ReadError) else f"'{paths[1]}': ValueError: "
+    told = f"{paths[1]}: reader 'npy' failed: ValueError: "
+    kind = "" if isinstance(error, ReadError) else told
     assert failed == [Unreadable(str(paths[1]), f"{kind}of all things")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -97,7 +98,8 @@ def _cause(result: CheckResult) -> tuple[str, ...]:
     """What failures have in common: what was raised, and where; or the check and how it failed."""
     first, *more = (result.message or "").splitlines() or [""]
     if more and more[-1].startswith(PLACE):
-        return first, more[-1]
+        # the engine says of which recipe it is, and whose it is; the place says enough
+        return re.sub(r"^'[^']*' failed: | \(plugin '.*$", "", first), more[-1]
     return result.check, first, *more
 
 

@@ -139,7 +139,7 @@ def test_every_error_is_one_line_and_a_status(
     def fails(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(qcore, "compare", fails)
+    monkeypatch.setattr("qcore.preparing.prepare", fails)
     found, out, err = run("compare", "--scheme", "symmetric")
     assert (found, out) == (status, "")
     assert err.splitlines(keepends=True)[-1] == line

@@ -13,7 +13,6 @@ import pytest
 sys.path.insert(0, os.fspath(Path(__file__).parent))
 from running import Runs, run_all
 
-
 _PATIENCE = 300  # seconds
 
 
