@@ -29,6 +29,7 @@ OWN = {
 """The distributions that come with qcore, and the name of each one's plugin: they go before all
 others, in this order."""
 
+_UNKNOWN = "unknown"
 _CORE_REQUIREMENT = re.compile(r"qcore[-_.]quant\b", re.IGNORECASE)
 
 
@@ -52,9 +53,12 @@ class Declared:
     def of(cls, entry_point: EntryPoint) -> Self:
         """What an entry point declares."""
         dist = entry_point.dist
-        if dist is None or not dist.name:
-            return cls(entry_point.name, "unknown", "unknown", entry_point)
-        return cls(entry_point.name, dist.name, dist.version or "unknown", entry_point)
+        try:
+            name, version = (dist.name, dist.version) if dist is not None else ("", "")
+        except Exception:  # importlib_metadata raises where importlib.metadata gives None
+            name, version = "", ""
+        own = (name, version or _UNKNOWN) if name else (_UNKNOWN, _UNKNOWN)
+        return cls(entry_point.name, *own, entry_point)
 
     @property
     def is_own(self) -> bool:
@@ -95,7 +99,7 @@ class Declared:
         """
         dist, ours = self.entry_point.dist, version_of(CORE)
         came_along = self.is_own and self.version == ours  # reading requirements takes a while
-        if dist is None or came_along or ours == "unknown":
+        if dist is None or came_along or _UNKNOWN in (ours, self.distribution):
             return
         for text in dist.requires or ():
             if not _CORE_REQUIREMENT.match(text):
@@ -119,4 +123,4 @@ def version_of(distribution: str) -> str:
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
-        return "unknown"
+        return _UNKNOWN

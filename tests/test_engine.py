@@ -325,11 +325,12 @@ def test_a_single_given_scale_serves_every_block(scale: Any) -> None:
 
 def test_given_params_are_used_as_they_are_not_snapped() -> None:
     x = np.float32([[-0.3, 2.1], [13.2, 15.7]])
-    params = QuantParams(np.float32([0.1, 1]))
     recipe = Recipe("symmetric", granularity="channel:0", scale_format="pow2")
-    q = qcore.quantize(x, recipe, params=params)
-    assert q.codes.tolist() == [[-3, 21], [13, 16]]
-    assert q.scale.ravel().tolist() == [np.float32(0.1), 1]
+    q = qcore.quantize(x, recipe, params=QuantParams(np.float32([0.125, 1])))
+    assert q.codes.tolist() == [[-2, 17], [13, 16]]
+    assert q.scale.ravel().tolist() == [0.125, 1]
+    with pytest.raises(qcore.UsageError, match="a scale of params is one that pow2 does not store"):
+        qcore.quantize(x, recipe, params=QuantParams(np.float32([0.1, 1])))
 
 
 @pytest.mark.parametrize("name", ["scale", "zero_point", "offset"])
