@@ -22,7 +22,7 @@ from qcore.interfaces.reader import TensorInfo, TensorReader
 from qcore.stored_file import StoredFile, quoted, shown
 
 LARGEST_PICKLE = 1 << 23  # bytes
-LARGEST_OBJECTS = 40 << 20  # bytes in memory, of all that it makes: some 13,000 tensors
+LARGEST_OBJECTS = 30 << 20  # bytes in memory, of all that it makes: some 10,000 tensors
 LARGEST_REPEAT = 1 << 30  # bytes of a tensor with more elements than are stored
 
 # what torch.save wrote before 1.6: the pickle of a magic number, or a tar archive

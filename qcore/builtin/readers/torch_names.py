@@ -11,7 +11,7 @@ from qcore.builtin.readers.torch_pickle import Budget, Refused
 from qcore.stored_file import quoted
 
 _DEEPEST = 100  # what holds itself is deeper than any limit
-_MOST_VISITS = 1 << 20  # what is shared many times over is visited as often
+_MOST_VISITS = 3 << 18  # what is shared many times over is visited as often
 _WAY_OUT = "save its tensors in one flat dict"
 
 

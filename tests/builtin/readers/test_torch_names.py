@@ -73,7 +73,7 @@ def test_half_a_character_names_no_tensor() -> None:
 def test_what_holds_itself_is_refused() -> None:
     root: list[Any] = [A]
     root.append(root)
-    assert refusal(root).startswith("it holds more than 1048576 values, or deeper than 100; save")
+    assert refusal(root).startswith("it holds more than 786432 values, or deeper than 100; save")
     root.append(root)
     assert "deeper than 100" in refusal(root)
 
@@ -82,7 +82,7 @@ def test_what_is_shared_is_visited_no_more_than_so_often() -> None:
     root: list[Any] = []
     for _ in range(60):
         root = [root, root]
-    assert "more than 1048576 values" in refusal(root)
+    assert "more than 786432 values" in refusal(root)
 
 
 def test_names_together_are_no_longer_than_the_budget() -> None:
