@@ -145,7 +145,7 @@ def test_a_worker_without_a_plugin_is_named_with_it(cluster: Cluster, file: Path
     assert expected in errors
     assert f"worker {socket.gethostname()}" in errors
     assert "pip install 'qcore-symmetric==" in errors
-    assert errors.count("\n") == 1
+    assert errors.count("\n") == 1, errors
 
 
 def test_the_address_may_be_in_the_environment(cluster: Cluster, file: Path) -> None:

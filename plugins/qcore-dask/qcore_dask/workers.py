@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
+import logging
 import os
 from collections.abc import Iterator
+from concurrent.futures import InvalidStateError
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -109,11 +111,25 @@ def _connected(cluster: Any, security: Any) -> Iterator[Any]:
 
     if isinstance(cluster, str):
         asyncio.run(_try(cluster, security))
+    log = logging.getLogger("tornado.application")
+    log.addFilter(_is_news)
     client = Client(cluster, security=security, set_as_default=False)
     try:
         yield client
     finally:
         client.close()
+        log.removeFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a line of the log is about anything but a task that was cancelled as it ended.
+
+    A run that ends early cancels what is under way, and dask's executor logs each that it misses.
+    """
+    from distributed.client import FutureCancelledError
+
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, FutureCancelledError | InvalidStateError)
 
 
 async def _try(address: str, security: Any) -> None:
