@@ -1,0 +1,49 @@
+"""Bins hold what lies between their edges; histograms merge and tell percentiles."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from qcore.float_bins import Histogram, bins_of, edges_of
+
+finite = st.floats(-(2.0**127), 2.0**127, width=32)
+some = arrays(np.float32, st.integers(1, 200), elements=finite)
+
+
+@given(some)
+def test_a_bin_holds_what_lies_between_its_edges(values: NDArray[np.float32]) -> None:
+    bins = bins_of(values)
+    low, high = edges_of(bins)
+    assert ((low <= values) & (values <= high)).all()
+    assert (values[bins >= 0] < high[bins >= 0]).all()
+    assert (values[bins < 0] > low[bins < 0]).all()
+    far = np.maximum(np.abs(low), np.abs(high))
+    normal = far > 2.0**-125
+    assert ((high - low)[normal] <= far[normal] / 32 * (1 + 1e-9)).all()
+
+
+@given(some, some)
+def test_histograms_merge(a: NDArray[np.float32], b: NDArray[np.float32]) -> None:
+    both = np.concatenate([a, b])
+    merged = Histogram.of(a, ones=np.ones(a.size)).merge(Histogram.of(b, ones=np.ones(b.size)))
+    whole = Histogram.of(both)
+    np.testing.assert_array_equal(merged.bins, whole.bins)
+    np.testing.assert_array_equal(merged.counts, whole.counts)
+    np.testing.assert_array_equal(merged.sums["ones"], whole.counts)
+    assert merged.count == both.size
+    alone = Histogram().merge(whole)
+    np.testing.assert_array_equal(alone.counts, whole.counts)
+
+
+@given(some, st.floats(0, 100))
+def test_a_percentile_is_that_of_the_values_within_half_a_bin(
+    values: NDArray[np.float32], percent: float
+) -> None:
+    rank = max(1, int(np.ceil(percent / 100 * values.size)))
+    exact = float(np.sort(values)[rank - 1])
+    found = Histogram.of(values).percentile(percent)
+    assert abs(found - exact) <= abs(exact) / 63 + 2.0**-130
