@@ -63,8 +63,8 @@ class Histogram:
         index = bins_of(values.ravel()) + _HALF
         counts = np.bincount(index, minlength=2 * _HALF)
         taken = np.flatnonzero(counts)
-        sums = {
-            name: np.bincount(index, weight.ravel(), minlength=2 * _HALF)[taken]
+        sums: dict[str, NDArray[np.float64]] = {
+            name: np.bincount(index, weight.ravel(), minlength=2 * _HALF)[taken].astype(np.float64)
             for name, weight in weights.items()
         }
         return cls((taken - _HALF).astype(np.int32), counts[taken].astype(np.int64), sums)

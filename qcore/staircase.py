@@ -51,8 +51,8 @@ class Staircase:
         if rounding.needs_positions:
             message = f"rounding '{rounding}' takes one x to several x̂"
             raise UsageError(f"{message}; choose one that does not, such as half-even")
-        ends = (np.array([[end]], np.float32) for end in (lo, hi))
-        params = quantizer.params(FitContext(*ends, scale_format.snap, (lo, hi)))
+        least, most = (np.array([[end]], np.float32) for end in (lo, hi))
+        params = quantizer.params(FitContext(least, most, scale_format.snap, (lo, hi)))
         return cls._from(quantizer, params, rounding)
 
     @classmethod
