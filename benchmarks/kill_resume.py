@@ -79,7 +79,7 @@ def main(kills: int, executor: str) -> None:
                 command(*options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )  # fmt: skip
-            time.sleep(chance.uniform(0.6 * boot, boot + whole / 16))
+            time.sleep(chance.uniform(0.6 * boot, boot + whole / 5))
             alive = process.poll() is None
             if alive:
                 os.killpg(process.pid, signal.SIGKILL)

@@ -439,19 +439,19 @@ def test_fake_quantize_is_quantize_and_back() -> None:
 # --- edge cases
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("shape", [(0,), (0, 4), (4, 0), (2, 0, 3)])
 @pytest.mark.parametrize(
     "granularity", ["tensor", "channel:0", "channel:-1", "group:4:tail=short", "token"]
 )
-def test_an_empty_tensor_gives_empty_codes(scheme: str, shape: Shape, granularity: str) -> None:
+def test_an_empty_tensor_gives_empty_codes(shape: Shape, granularity: str) -> None:
     x = np.zeros(shape, np.float32)
-    q = qcore.quantize(x, scheme=scheme, bits=4, granularity=granularity)
-    assert q.codes.shape == q.dequantize().shape == shape
-    assert q.codes.dtype == q.recipe.parts.quantizer.code_dtype
-    assert q.scale.shape == q.layout.grid
-    assert math.isnan(q.bits_per_weight)
-    assert q.pack().size == 0
+    for scheme in SCHEMES:
+        q = qcore.quantize(x, scheme=scheme, bits=4, granularity=granularity)
+        assert q.codes.shape == q.dequantize().shape == shape, scheme
+        assert q.codes.dtype == q.recipe.parts.quantizer.code_dtype
+        assert q.scale.shape == q.layout.grid
+        assert math.isnan(q.bits_per_weight)
+        assert q.pack().size == 0
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -536,12 +536,14 @@ def test_subnormal_tensors_give_finite_values_no_further_off_than_the_least_scal
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("bits", [2, 8])
-@pytest.mark.parametrize(
-    "ends", [(-3e38, 3e38), (0, LARGEST), (-LARGEST, 0), (-LARGEST, LARGEST), (3.3e38, LARGEST)]
-)
-def test_huge_tensors_give_finite_values(scheme: str, bits: int, ends: tuple[float, float]) -> None:
-    x = np.linspace(*ends, 40, dtype=np.float64).astype(np.float32).reshape(4, 10)
-    recipe = Recipe(scheme, bits)
+def test_huge_tensors_give_finite_values(scheme: str, bits: int) -> None:
+    top = LARGEST
+    for ends in [(-3e38, 3e38), (0, top), (-top, 0), (-top, top), (3.3e38, top)]:
+        x = np.linspace(*ends, 40, dtype=np.float64).astype(np.float32).reshape(4, 10)
+        assert_finite_values(x, Recipe(scheme, bits))
+
+
+def assert_finite_values(x: Floats, recipe: Recipe) -> None:
     codes, _, values = brute_force(x, recipe)
     q = qcore.quantize(x, recipe)
     np.testing.assert_array_equal(q.codes, codes)

@@ -661,19 +661,21 @@ def test_the_fastest_backend_is_the_default() -> None:
 
 
 @BACKENDS
-@pytest.mark.parametrize("granularity", ["tensor", "token", "channel:0", "group:8"])
 @pytest.mark.parametrize(
     ("x", "w"),
     [((0, 16), (3, 16)), ((2, 0, 16), (3, 16)), ((4, 16), (0, 16)), ((4, 0), (3, 0)),
      ((0, 0), (3, 0)), ((2, 0, 0), (0, 0)), ((16,), (1, 16)), ((1,), (1, 1))],
 )  # fmt: skip
 def test_empty_layers_have_their_shape(
-    backend: str, granularity: str, x: tuple[int, ...], w: tuple[int, ...]
+    backend: str, x: tuple[int, ...], w: tuple[int, ...]
 ) -> None:
-    if granularity == "group:8" and x[-1] == 1:
-        granularity = "group:1"
     bias = normal(w[0])
-    for scheme in ("symmetric", "asymmetric", "uniform"):
+    group = "group:1" if x[-1] == 1 else "group:8"
+    schemes, granularities = (
+        ("symmetric", "asymmetric", "uniform"),
+        ("tensor", "token", "channel:0"),
+    )
+    for scheme, granularity in itertools.product(schemes, (*granularities, group)):
         y = qcore.linear(
             quantized(normal(*x), scheme, 8, granularity=granularity),
             quantized(normal(*w), scheme, 8, granularity=granularity),

@@ -48,11 +48,12 @@ def anonymous(pid: int) -> int:
 
 
 def family(pid: int) -> list[int]:
+    """A process and what its threads have begun."""
     try:
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8")
+        texts = [path.read_text("utf-8") for path in Path(f"/proc/{pid}/task").glob("*/children")]
     except OSError:
-        text = ""
-    return [pid, *(own for child in text.split() for own in family(int(child)))]
+        texts = []
+    return [pid, *(own for text in texts for child in text.split() for own in family(int(child)))]
 
 
 @pytest.mark.parametrize(("how", "tensors"), [("threads", 1), ("processes", 1), ("processes", 8)])

@@ -122,15 +122,15 @@ def test_a_constant_block_is_exact_to_one_ulp(
 
 
 @pytest.mark.parametrize(("spec", "bits"), at_every_width(*SYMMETRIC, *POT, *APOT))
-@pytest.mark.parametrize("top", [3e38, LARGEST])
-def test_the_ends_of_float32_stay_finite(spec: str, bits: int, top: float) -> None:
-    x = np.array([-top, top, 0, top / 3, 1.0, 1e-45], np.float32)
-    q = quantize(x, bits, spec)
-    values = q.dequantize()
-    assert np.isfinite(q.scale).all()
-    assert np.isfinite(values).all()
-    ends = [0 if "signed=false" in spec else x[0], x[1]]
-    np.testing.assert_allclose(values[:2], ends, rtol=0 if spec in POT else 1e-6)
+def test_the_ends_of_float32_stay_finite(spec: str, bits: int) -> None:
+    for top in (3e38, LARGEST):
+        x = np.array([-top, top, 0, top / 3, 1.0, 1e-45], np.float32)
+        q = quantize(x, bits, spec)
+        values = q.dequantize()
+        assert np.isfinite(q.scale).all()
+        assert np.isfinite(values).all()
+        ends = [0 if "signed=false" in spec else x[0], x[1]]
+        np.testing.assert_allclose(values[:2], ends, rtol=0 if spec in POT else 1e-6)
 
 
 @pytest.mark.parametrize(("spec", "bits"), at_every_width("uniform", *ASYMMETRIC))
