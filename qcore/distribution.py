@@ -86,10 +86,10 @@ def measure_elsewhere(
         sent.add_done_callback(under_way.discard)
         return answer
 
-    units = plan(refs, max(1, len(task.recipes)), team.size())
+    units = plan(refs, max(1, len(task.recipes)), max(1, team.size()))
     jobs = (_job(unit, refs, task) for unit in units)
     try:
-        for place, results in run_over(jobs, submit, lambda: _AHEAD * team.size()):
+        for place, results in run_over(jobs, submit, lambda: _AHEAD * max(1, team.size())):
             task.tell(units[place].cost)
             yield from results
     finally:

@@ -19,7 +19,7 @@ from qcore.tensor_job import Task
 _ENOUGH = 0.3
 """Seconds of a trial; before that, more elements are tried."""
 
-_FIRST, _MOST, _MORE = 1 << 14, 1 << 22, 4
+_FIRST, _MOST, _MORE = 1 << 14, 1 << 26, 4
 """Elements of the first trial and of the last, and how many times as many each next one has."""
 
 _PLACES = 8

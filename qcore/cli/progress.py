@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _PATIENCE = 0.7
 """Seconds before the bar appears: a short run shows none."""
 
+_BAR = 10
 _WORST = "sqnr_db"
 
 
@@ -57,15 +58,16 @@ class Watched:
 
         self._bar = Progress(
             TextColumn(what),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=_BAR),
             TextColumn("{task.percentage:.0f}%"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[more]}", markup=False),
             console=Console(stderr=True),
             transient=True,
             disable=True,
         )
         self._task = self._bar.add_task(what, total=None, more="")
+        self._room = self._bar.console.width - len(what) - _BAR - len(" 100% 00:00:00 ") - 1
         self._begin = time.monotonic()
         self._tensors = self._tensors_done = self._bytes = self._bytes_done = 0
         self._worst: tuple[float, str] = (math.inf, "")
@@ -82,6 +84,8 @@ class Watched:
         self._tensors, self._bytes = len(refs), sum(ref.nbytes for ref in refs)
         if team is not None and team.dashboard:
             note(f"dashboard: {team.dashboard}")
+        if team is not None and not team.size():
+            note("the cluster has no worker yet; waiting for one")
 
     def rows(self, ref: TensorRef, rows: Sequence[Row]) -> None:
         """A tensor is done."""
@@ -100,11 +104,11 @@ class Watched:
         if not self._tensors:
             return ""
         seconds = max(1e-3, time.monotonic() - self._begin)
-        facts = [
-            f"{self._tensors_done}/{self._tensors} tensors",
-            f"{shown_bytes(self._bytes_done)} of {shown_bytes(self._bytes)}",
-            f"{shown_bytes(round(self._bytes_done / seconds))}/s",
-        ]
+        facts = [f"{self._tensors_done}/{self._tensors} tensors"]
         if self._worst[1]:
             facts.append(f"worst {self._worst[1]} {self._worst[0]:.1f} dB")
+        facts.append(f"{shown_bytes(self._bytes_done)} of {shown_bytes(self._bytes)}")
+        facts.append(f"{shown_bytes(round(self._bytes_done / seconds))}/s")
+        while facts and len(" · ".join(facts)) > self._room:
+            facts.pop()  # the last one matters least
         return " · ".join(facts)

@@ -16,7 +16,7 @@ class Team(NamedTuple):
 
     Attributes:
         executor: runs what it is given, anywhere; what travels to it is pickled.
-        size: gives how many workers it has just now, at least 1.
+        size: gives how many workers it has just now; 0 while none has come to a cluster.
         dashboard: the address of a page that shows them at work, if there is one.
     """
 

@@ -150,4 +150,4 @@ async def _try(address: str, security: Any) -> None:
 def _threads(client: Any) -> int:
     """How many tasks the cluster runs at once; workers come and go."""
     threads: dict[str, int] = client.nthreads()
-    return max(1, sum(threads.values()))
+    return sum(threads.values())
