@@ -55,7 +55,9 @@ def taken(path: Path, recipes: list[str], executor: str | None, count: int | Non
 def test_two_processes_over_one(checkpoint: Path) -> None:
     one = taken(checkpoint, RECIPES, "processes", 1)
     two = taken(checkpoint, RECIPES, "processes", 2)
+    threads = taken(checkpoint, RECIPES, None, None)
     print(f"\nprocesses: 1 in {one:.1f} s, 2 in {two:.1f} s, {one / two:.2f} times as fast")
+    print(f"2 threads of one process in {threads:.1f} s")
     assert not FULL or one / two >= 1.6
 
 
