@@ -34,11 +34,16 @@ if TYPE_CHECKING:
     from qcore.errors import UnknownIdError as UnknownIdError
     from qcore.errors import UsageError as UsageError
     from qcore.errors import WorkerError as WorkerError
+    from qcore.expectation import expected_sqnr as expected_sqnr
+    from qcore.float_bins import Histogram as Histogram
     from qcore.grids import Grid as Grid
     from qcore.grids import IntegerGrid as IntegerGrid
     from qcore.grids import LevelGrid as LevelGrid
+    from qcore.hints import Hint as Hint
     from qcore.hookspecs import PLUGIN_API as PLUGIN_API
     from qcore.hookspecs import hookimpl as hookimpl
+    from qcore.inspection import Inspection as Inspection
+    from qcore.inspection import inspect as inspect
     from qcore.interfaces.backend import Backend as Backend
     from qcore.interfaces.epilogue import Epilogue as Epilogue
     from qcore.interfaces.epilogue import Requantize as Requantize
@@ -79,6 +84,7 @@ if TYPE_CHECKING:
     from qcore.results import Row as Row
     from qcore.results import Summary as Summary
     from qcore.rules import Rule as Rule
+    from qcore.statistics import TensorStatistics as TensorStatistics
     from qcore.stored_file import StoredFile as StoredFile
 
 _HOMES = {
@@ -104,8 +110,12 @@ _HOMES = {
         "UsageError",
         "WorkerError",
     ],
+    "qcore.expectation": ["expected_sqnr"],
+    "qcore.float_bins": ["Histogram"],
     "qcore.grids": ["Grid", "IntegerGrid", "LevelGrid"],
+    "qcore.hints": ["Hint"],
     "qcore.hookspecs": ["PLUGIN_API", "hookimpl"],
+    "qcore.inspection": ["Inspection", "inspect"],
     "qcore.interfaces.backend": ["Backend"],
     "qcore.interfaces.epilogue": ["Epilogue", "Requantize"],
     "qcore.interfaces.granularity": ["Granularity"],
@@ -127,6 +137,7 @@ _HOMES = {
     "qcore.recipe": ["Recipe", "recipe_product"],
     "qcore.results": ["Comparison", "Interrupted", "Row", "Summary"],
     "qcore.rules": ["Rule"],
+    "qcore.statistics": ["TensorStatistics"],
     "qcore.stored_file": ["StoredFile"],
 }
 _home_of = {name: home for home, names in _HOMES.items() for name in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,8 +11,16 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from qcore.error_detail import HISTOGRAMS, measure_histograms
+from qcore.float_bins import Histogram
+
 SUMS = ("x2", "e2", "xy", "y2", "abs_e", "max_e", "clipped")
-"""The sums that a metric may ask for, by the name of their field in `ErrorStats`."""
+"""The sums that are one number, by the name of their field in `ErrorStats`."""
+
+STATS = (*SUMS, *HISTOGRAMS)
+"""All that a metric may ask for."""
+
+_NONE = Histogram()
 
 _PIECE = 1 << 13
 """Elements summed at once: they stay in cache, and are too few for a BLAS to share among threads,
@@ -22,7 +31,7 @@ so that the sums are the same to the last bit however many it has."""
 class ErrorStats:
     """Sums over elements x, their renderings y = x̂, and errors e = x̂ − x, in float64.
 
-    A sum that was not asked for is NaN.
+    A sum that was not asked for is NaN, and a histogram is empty.
 
     Attributes:
         count: elements.
@@ -30,6 +39,8 @@ class ErrorStats:
         nonfinite: elements that were NaN or infinite and have been replaced.
         x2: Σx². e2: Σe². xy: Σx·x̂. y2: Σx̂². abs_e: Σ|e|. max_e: max |e|.
         clipped: how many elements lie outside what the grid covers.
+        errors: how often each |e| was met, in bins.
+        magnitudes: how often each |x| was met, in bins, with the sums `x2` and `e2` of each.
     """
 
     count: int = 0
@@ -42,6 +53,8 @@ class ErrorStats:
     abs_e: float = 0.0
     max_e: float = 0.0
     clipped: float = 0.0
+    errors: Histogram = _NONE
+    magnitudes: Histogram = _NONE
 
     def merge(self, other: Self) -> Self:
         """The stats of both sets of elements together."""
@@ -57,7 +70,36 @@ class ErrorStats:
             abs_e=self.abs_e + other.abs_e,
             max_e=math.nan if unknown else max(self.max_e, other.max_e),
             clipped=self.clipped + other.clipped,
+            errors=self._merged(self.errors, other, other.errors),
+            magnitudes=self._merged(self.magnitudes, other, other.magnitudes),
         )
+
+    def with_histograms(
+        self, x: NDArray[np.floating[Any]], values: NDArray[np.float32], sums: Collection[str]
+    ) -> Self:
+        """The same, with the histograms among `sums`, of `values` as a rendering of `x`.
+
+        Args:
+            x: float32 or float64, any shape, finite.
+            values: float32, of the same shape.
+            sums: some of `STATS`.
+        """
+        if not any(name in sums for name in HISTOGRAMS):
+            return self
+        found = measure_histograms(x.ravel(), values.ravel(), sums)
+        return dataclasses.replace(
+            self,
+            errors=found.get("errors", self.errors),
+            magnitudes=found.get("magnitudes", self.magnitudes),
+        )
+
+    def _merged(self, own: Histogram, other: Self, others: Histogram) -> Histogram:
+        """Both histograms together; none where there are elements that one does not know of."""
+        if not own.bins.size:
+            return own if self.count else others
+        if not others.bins.size:
+            return others if other.count else own
+        return own.merge(others)
 
 
 def measure_errors(
@@ -68,14 +110,16 @@ def measure_errors(
     Args:
         x: float32 or float64, any shape, finite.
         values: float32, of the same shape.
-        sums: which of `SUMS` to compute; `clipped` is the quantizer's to count.
+        sums: which of `STATS` to compute; `clipped` is the quantizer's to count.
     """
     x, values = x.ravel(), values.ravel()
     stats = ErrorStats(clipped=math.nan)
     for start in range(0, x.size, _PIECE):
         piece = slice(start, start + _PIECE)
         stats = stats.merge(_of_piece(x[piece], values[piece], sums))
-    return stats if x.size else _of_piece(x, values, sums)
+    if not x.size:
+        return _of_piece(x, values, sums)
+    return stats.with_histograms(x, values, sums)
 
 
 def _of_piece(

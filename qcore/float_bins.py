@@ -7,7 +7,8 @@ at most 1/32 above its lower one. Zero has a bin with the numbers below 2^−131
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -16,6 +17,11 @@ from numpy.typing import NDArray
 
 _DROPPED = 18  # bits of the mantissa that a bin does not tell apart
 _HALF = 1 << (31 - _DROPPED)  # bins of one sign
+_PIECE = 1 << 15  # values looked at together, so that they stay in cache
+_LARGEST = float(np.finfo(np.float32).max)
+
+BIN_WIDTH = 1 / 32
+"""How far a bin extends, as a part of its edge nearer to zero, at most."""
 
 Bins = NDArray[np.int32]
 
@@ -36,6 +42,32 @@ def edges_of(bins: Bins) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 def _float(magnitude: Bins) -> NDArray[np.float64]:
     return (magnitude << _DROPPED).astype(np.int32).view(np.float32).astype(np.float64)
+
+
+class _Scratch(threading.local):
+    """Memory that each thread keeps: to be given it anew takes longer than to count."""
+
+    def __init__(self) -> None:
+        self._bits = np.empty(_PIECE, np.uint32)
+        self._index = np.empty(_PIECE, np.intp)
+
+    def leading_bits(self, values: NDArray[np.float32]) -> NDArray[np.intp]:
+        """The bits that tell bins apart: from 0 for values upwards from 0, from `_HALF` for values
+        downwards.
+        """
+        bits, index = self._bits[: values.size], self._index[: values.size]
+        np.add(values, np.float32(0), out=bits.view(np.float32))  # −0 is 0
+        np.right_shift(bits, np.uint32(_DROPPED), out=bits)
+        index[...] = bits
+        return index
+
+
+_SCRATCH = _Scratch()
+
+
+def _ascending(of_leading: NDArray[Any]) -> NDArray[Any]:
+    """What was found for each value of the leading bits, in the order of the bins."""
+    return np.concatenate([of_leading[: _HALF - 1 : -1], of_leading[:_HALF]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,30 +92,45 @@ class Histogram:
             values: what is counted.
             weights: named, in the shape of `values`: summed over the values of each bin.
         """
-        index = bins_of(values.ravel()) + _HALF
-        counts = np.bincount(index, minlength=2 * _HALF)
+        flat, others = values.ravel(), {name: each.ravel() for name, each in weights.items()}
+        counts = np.zeros(2 * _HALF, np.int64)
+        sums = {name: np.zeros(2 * _HALF) for name in weights}
+        for start in range(0, flat.size, _PIECE):
+            piece = slice(start, start + _PIECE)
+            leading = _SCRATCH.leading_bits(flat[piece])
+            counts += np.bincount(leading, minlength=2 * _HALF)
+            for name, weight in others.items():
+                sums[name] += np.bincount(leading, weight[piece], 2 * _HALF)
+        counts = _ascending(counts)
         taken = np.flatnonzero(counts)
-        sums: dict[str, NDArray[np.float64]] = {
-            name: np.bincount(index, weight.ravel(), minlength=2 * _HALF)[taken].astype(np.float64)
-            for name, weight in weights.items()
-        }
+        found = {name: _ascending(added)[taken] for name, added in sums.items()}
+        return cls((taken - _HALF).astype(np.int32), counts[taken], found)
+
+    @classmethod
+    def merged(cls, parts: Iterable[Self]) -> Self:
+        """The histogram of all parts together; they have the same sums, but for empty ones."""
+        some = list(parts) or [cls()]
+        if len(some) == 1:
+            return some[0]
+        index = np.concatenate([part.bins for part in some]) + _HALF
+        counts = np.bincount(index, np.concatenate([part.counts for part in some]), 2 * _HALF)
+        taken = np.flatnonzero(counts)
+        sums: dict[str, NDArray[np.float64]] = {}
+        for name in dict.fromkeys(name for part in some for name in part.sums):
+            added = np.concatenate([part.sums.get(name, np.empty(0)) for part in some])
+            sums[name] = np.bincount(index, added, 2 * _HALF)[taken].astype(np.float64)
         return cls((taken - _HALF).astype(np.int32), counts[taken].astype(np.int64), sums)
 
     def merge(self, other: Self) -> Self:
         """The histogram of both together; both have the same sums, or one is empty."""
-        bins, where = np.unique(np.concatenate([self.bins, other.bins]), return_inverse=True)
+        return self.merged([self, other])
 
-        def total(own: NDArray[Any], others: NDArray[Any], dtype: type[Any]) -> NDArray[Any]:
-            added = np.zeros(bins.size, dtype)
-            np.add.at(added, where, np.concatenate([own, others]))
-            return added
-
-        empty = np.empty(0)
-        sums = {
-            name: total(self.sums.get(name, empty), other.sums.get(name, empty), np.float64)
-            for name in [*self.sums, *(name for name in other.sums if name not in self.sums)]
-        }
-        return type(self)(bins, total(self.counts, other.counts, np.int64), sums)
+    @property
+    def magnitudes(self) -> Self:
+        """The histogram of the absolute values, without sums."""
+        negative = self.bins < 0
+        halves = ((~self.bins[negative], negative), (self.bins[~negative], ~negative))
+        return self.merged(type(self)(bins, self.counts[which]) for bins, which in halves)
 
     @property
     def count(self) -> int:
@@ -102,5 +149,5 @@ class Histogram:
         bin = self.bins[place : place + 1]
         if bin[0] in (0, -1):
             return 0.0
-        low, high = edges_of(bin)
+        low, high = np.clip(edges_of(bin), -_LARGEST, _LARGEST)  # beyond the last one is infinity
         return float((low[0] + high[0]) / 2)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from qcore.loading import versions
 from qcore.measuring import Measurement
 from qcore.outputs import OutputError
 from qcore.sources import TensorRef
+from qcore.stats_record import from_record, to_record
 from qcore.tensor_job import Found, Task
 
 _VERSION = 1
@@ -94,7 +94,7 @@ class Journal:
                     raise ReadError("it is of another run")
                 key = member(entry, "source", str), member(entry, "tensor", str)
                 found.setdefault(key, {})[member(entry, "case", str)] = _found(entry)
-            except (KeyError, ReadError, TypeError, ValueError) as error:
+            except (KeyError, OverflowError, ReadError, TypeError, ValueError) as error:
                 raise ReadError(f"journal '{path}' holds a line that is none: {error}") from None
         cases = [str(case) for case in task.cases]
         done = {}
@@ -145,8 +145,9 @@ def _digest(described: dict[str, Any]) -> str:
 def _identities(refs: Iterable[TensorRef]) -> dict[str, Any]:
     """Of each file its size and time of change, and a hash of what it says that it holds."""
     by_file: dict[str, list[TensorRef]] = {}
-    for ref in refs:
-        by_file.setdefault(ref.source, []).append(ref)
+    for ref in refs:  # a tensor may lie in another file than the one that names it
+        file = ref.source if ref.info is None else str(ref.info.path)
+        by_file.setdefault(file, []).append(ref)
     identities = {}
     for source, members in by_file.items():
         said = repr([_said(ref) for ref in members])
@@ -198,7 +199,7 @@ def _entry(found: Found) -> dict[str, Any]:
 def _outcome_dict(outcome: Measurement | OutputError | QcoreError) -> dict[str, Any]:
     if isinstance(outcome, QcoreError):
         return {"failed": str(outcome)}
-    return {**dataclasses.asdict(outcome), "stats": _stats_dict(outcome.stats)}
+    return {**dataclasses.asdict(outcome), "stats": to_record(outcome.stats)}
 
 
 def _found(entry: dict[str, Any]) -> Found:
@@ -219,30 +220,7 @@ def _failure(outcome: dict[str, Any]) -> QcoreError | None:
 
 
 def _own_stats(outcome: dict[str, Any]) -> ErrorStats:
-    return _stats(member(outcome, "stats", dict))
-
-
-def _stats_dict(stats: ErrorStats) -> dict[str, Any]:
-    """The sums, each to the last bit; one that was not asked for is null."""
-    named = dataclasses.asdict(stats)
-    return {
-        name: value.hex() if isinstance(value, float) and math.isfinite(value) else _rest(value)
-        for name, value in named.items()
-    }
-
-
-def _rest(value: float) -> Any:
-    return value if isinstance(value, int) else None if math.isnan(value) else str(value)
-
-
-def _stats(described: dict[str, Any]) -> ErrorStats:
-    values: dict[str, Any] = {}
-    for field in dataclasses.fields(ErrorStats):
-        value = described[field.name]
-        if isinstance(value, str):
-            value = float(value) if "inf" in value else float.fromhex(value)
-        values[field.name] = math.nan if value is None else value
-    return ErrorStats(**values)
+    return from_record(member(outcome, "stats", dict))
 
 
 def _line(entry: dict[str, Any]) -> bytes:

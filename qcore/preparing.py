@@ -191,7 +191,7 @@ def _activation_recipes(given: Iterable[Recipe | str] | Recipe | str) -> list[Ac
 def _metrics(asked: Iterable[str] | str, *, outputs: bool) -> list[Metric]:
     asked = [asked] if isinstance(asked, str) else asked
     standard = (*STANDARD_METRICS, *(OUTPUT_METRICS if outputs else ()))
-    metrics = {m.id: m for m in (create("metric", id) for id in (*standard, *asked))}
+    metrics = {str(m): m for m in (create("metric", id) for id in (*standard, *asked))}
     for metric in metrics.values():
         if metric.scope == "output" and not outputs:
             raise UsageError(f"'{metric.id}' measures a layer's output; give activations too")
@@ -225,19 +225,11 @@ def _row(
         backend=str(backend),
         metrics=evaluate(metrics, stats, ErrorStats() if output is None else output.stats, broken),
         seconds=seconds,
-        error=None if failure is None else _placed(failure, ref),
+        error=None if failure is None else ref.placed(str(failure)),
         stats=stats,
         activations=case.activations,
         output=output,
     )
-
-
-def _placed(error: QcoreError, ref: TensorRef) -> str:
-    """The error's text, led by the tensor."""
-    if ref.source and ref.source in str(error):  # a reader names its file itself
-        return str(error)
-    where = f"{ref.source}: '{ref.name}'" if ref.source else f"'{ref.name}'"
-    return f"{where}: {error}"
 
 
 class _Ticker:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from qcore.error_stats import SUMS
+from qcore.error_stats import STATS
 from qcore.errors import PluginError, SpecError, UnknownIdError, nearest
 from qcore.interfaces.backend import Backend
 from qcore.interfaces.granularity import Granularity
@@ -143,8 +143,8 @@ def _check_scheme(cls: type[Any]) -> None:
 
 def _check_metric(cls: type[Any]) -> None:
     for needed in sorted(cls.needs):
-        if needed not in SUMS:
-            hint = f"{nearest(needed, SUMS)}; sums are {', '.join(SUMS)}"
+        if needed not in STATS:
+            hint = f"{nearest(needed, STATS)}; sums are {', '.join(STATS)}"
             raise PluginError(f"{cls.__name__} needs '{needed}', which is no sum{hint}")
     for member, words in (("best", ("low", "high")), ("scope", ("tensor", "output"))):
         if getattr(cls, member) not in words:

@@ -9,6 +9,7 @@ from typing import Any
 
 from qcore.blame import contained
 from qcore.case import ActivationRecipe, Case, Stored
+from qcore.error_detail import drawn
 from qcore.error_stats import ErrorStats
 from qcore.interfaces.metric import Metric
 from qcore.loading import versions
@@ -28,7 +29,7 @@ class Row:
         dtype: of the tensor, as stored.
         recipe: what was applied; or what another checkpoint holds of the tensor.
         backend: what it ran on.
-        metrics: by id; NaN where one is not defined.
+        metrics: by spec, such as `sqnr_db`; NaN where one is not defined.
         seconds: processor time for the tensor; its layer's output is not counted.
         error: why there are no metrics, or none of the output, in one line, or None.
         stats: the sums behind the metrics.
@@ -76,6 +77,7 @@ class Row:
             "output": None if self.output is None else self.output.to_dict(),
             "backend": self.backend,
             "metrics": _finite_or_none(self.metrics),
+            **_histogram(self.stats),
             "nonfinite": self.stats.nonfinite,
             "seconds": self.seconds,
             "error": self.error,
@@ -88,11 +90,12 @@ class Summary:
 
     Attributes:
         case: what was applied.
-        metrics: by id, from the pooled sums: Σe² and Σx² over all of the tensors, and so on.
+        metrics: by spec, from the pooled sums: Σe² and Σx² over all of the tensors, and so on.
         tensors: how many.
         elements: how many in all.
         seconds: processor time.
         failed: on how many tensors this case failed.
+        stats: the pooled sums.
         layers: over how many layers the metrics of outputs are.
     """
 
@@ -102,6 +105,7 @@ class Summary:
     elements: int
     seconds: float
     failed: int
+    stats: ErrorStats = field(repr=False)
     layers: int = 0
 
     @property
@@ -115,6 +119,7 @@ class Summary:
             "recipe": self.recipe.to_dict(),
             "activations": self.case.activations_dict(),
             "metrics": _finite_or_none(self.metrics),
+            **_histogram(self.stats),
             "tensors": self.tensors,
             "layers": self.layers,
             "elements": self.elements,
@@ -134,7 +139,7 @@ class Comparison:
         tensors: how many tensors were compared.
         skipped: how many were left out, by the rule that did.
         unreadable: files that could not be opened.
-        broken_metrics: by id, why a metric that failed did.
+        broken_metrics: by spec, why a metric that failed did.
         unfinished: how many more tensors there were when the run was interrupted.
     """
 
@@ -196,6 +201,7 @@ class Comparison:
             elements=stats.count,
             seconds=seconds,
             failed=sum(row.error is not None for row in every),
+            stats=stats,
             layers=len(outputs) if self.with_outputs else 0,
         )
 
@@ -228,9 +234,9 @@ def evaluate(
     output: ErrorStats,
     failed: dict[str, str] | None = None,
 ) -> dict[str, float]:
-    """The metrics of some sums, over a tensor and over its layer's output, by id.
+    """The metrics of some sums, over a tensor and over its layer's output, by spec.
 
-    NaN where there are no elements, and where a metric fails: `failed` is then told why, by id.
+    NaN where there are no elements, and where a metric fails: `failed` is then told why, by spec.
     """
     scopes = {"tensor": stats, "output": output}
     values: dict[str, float] = {}
@@ -238,12 +244,17 @@ def evaluate(
         sums = scopes[metric.scope]
         try:
             with contained():
-                values[metric.id] = float(metric.from_stats(sums)) if sums.count else math.nan
+                values[str(metric)] = float(metric.from_stats(sums)) if sums.count else math.nan
         except Exception as error:  # of a plugin: the other metrics stand
-            values[metric.id] = math.nan
+            values[str(metric)] = math.nan
             if failed is not None:
-                failed[metric.id] = f"metric '{metric}' failed: {type(error).__name__}: {error}"
+                failed[str(metric)] = f"metric '{metric}' failed: {type(error).__name__}: {error}"
     return values
+
+
+def _histogram(stats: ErrorStats) -> dict[str, Any]:
+    """The histogram of |e|, where a metric has asked for it."""
+    return {"error_histogram": drawn(stats.errors)} if stats.errors.bins.size else {}
 
 
 def _finite_or_none(metrics: Mapping[str, float]) -> dict[str, float | None]:

@@ -63,6 +63,14 @@ class TensorRef:
         """How it is stored, where that is another thing than its dtype."""
         return "" if self.info is None else self.info.encoding
 
+    def placed(self, error: str) -> str:
+        """An error led by the tensor, unless its reader has named the file itself."""
+        if self.source and self.source in error:
+            return error
+        return (
+            f"{self.source}: '{self.name}': {error}" if self.source else f"'{self.name}': {error}"
+        )
+
     @property
     def is_float(self) -> bool:
         """Whether it holds floating-point numbers, told by the name of its dtype."""

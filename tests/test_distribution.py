@@ -20,6 +20,7 @@ import qcore
 from qcore import Comparison, compare, distribution
 from qcore.distribution import plan
 from qcore.sources import TensorRef, from_arrays, from_paths
+from qcore.stats_record import to_record
 
 RECIPES = [
     "symmetric bits=4",
@@ -87,7 +88,7 @@ def facts(comparison: Comparison) -> list[Any]:
     """All that a comparison found, but for the time it took."""
     return [
         (row.tensor, row.source, str(row.recipe), str(row.activations), row.error,
-         repr(row.stats), repr(row.output), repr(row.metrics))
+         to_record(row.stats), repr(row.output), repr(row.metrics))
         for row in comparison.rows
     ]  # fmt: skip
 
@@ -99,6 +100,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "layers": {"activations": "inputs.safetensors", "activation_recipes": OTHERS},
     "synthetic": {"activations": "synthetic:normal", "include": "small|tiny"},
     "against": {"against": "other.safetensors", "nonfinite": "clip"},
+    "histograms": {"metrics": ["p99", "decile:1"], "nonfinite": "clip"},
     "reference": {"backend": "reference"},
 }
 

@@ -47,3 +47,32 @@ def test_a_percentile_is_that_of_the_values_within_half_a_bin(
     exact = float(np.sort(values)[rank - 1])
     found = Histogram.of(values).percentile(percent)
     assert abs(found - exact) <= abs(exact) / 63 + 2.0**-130
+
+
+@given(some)
+def test_magnitudes_are_those_of_the_absolute_values(values: NDArray[np.float32]) -> None:
+    found, expected = Histogram.of(values).magnitudes, Histogram.of(np.abs(values))
+    np.testing.assert_array_equal(found.bins, expected.bins)
+    np.testing.assert_array_equal(found.counts, expected.counts)
+
+
+def test_more_values_than_are_looked_at_together_are_all_counted() -> None:
+    values = np.random.default_rng(0).standard_normal(100_001).astype(np.float32)
+    found = Histogram.of(values, squares=values.astype(np.float64) ** 2)
+    bins, counts = np.unique(bins_of(values), return_counts=True)
+    np.testing.assert_array_equal(found.bins, bins)
+    np.testing.assert_array_equal(found.counts, counts)
+    squares = [np.square(values[bins_of(values) == bin], dtype=np.float64).sum() for bin in bins]
+    np.testing.assert_allclose(found.sums["squares"], squares, rtol=1e-12)
+
+
+def test_the_largest_float_has_a_percentile() -> None:
+    largest = np.finfo(np.float32).max
+    found = Histogram.of(np.array([largest, -largest], np.float32))
+    assert largest * 0.98 < found.percentile(100) <= largest
+    assert -largest <= found.percentile(1) < -largest * 0.98
+
+
+def test_minus_zero_is_zero() -> None:
+    found = Histogram.of(np.array([0.0, -0.0], np.float32))
+    assert (found.bins.tolist(), found.counts.tolist()) == ([0], [2])

@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 
 import qcore
 from qcore import Comparison, ReadError, UsageError, compare
+from qcore.stats_record import to_record
 
 RECIPES = [
     "symmetric bits=4",
@@ -45,7 +46,7 @@ def journal(tmp_path: Path) -> Path:
 def facts(comparison: Comparison) -> list[Any]:
     return [
         (row.tensor, str(row.recipe), str(row.activations), row.error,
-         repr(row.stats), repr(row.output), repr(row.metrics), row.seconds)
+         to_record(row.stats), repr(row.output), repr(row.metrics), row.seconds)
         for row in comparison.rows
     ]  # fmt: skip
 
@@ -55,6 +56,7 @@ def facts(comparison: Comparison) -> list[Any]:
     [
         {},
         {"nonfinite": "clip", "metrics": ["mae", "clipped"]},
+        {"nonfinite": "clip", "metrics": ["p95", "decile:10"]},
         {"activations": "synthetic:normal", "activation_recipes": ["float", "asymmetric bits=8"]},
         {"against": {f"t{i}.weight": normal(8, 16, seed=i) for i in range(3)}},
     ],
@@ -168,6 +170,18 @@ def test_so_is_another_version(file: Path, journal: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("qcore.journal.versions", lambda: versions)
     with pytest.raises(UsageError, match=r"qcore version: was [\d.]+, is 9\.9"):
         compare(file, RECIPES, journal=journal, resume=True)
+
+
+def test_and_external_data_that_has_changed(tmp_path: Path, journal: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    weight = onnx.numpy_helper.from_array(normal(64, 64), "w")
+    graph = onnx.helper.make_graph([], "g", [], [], [weight])
+    model, data = tmp_path / "model.onnx", tmp_path / "data.bin"
+    onnx.save(onnx.helper.make_model(graph), model, save_as_external_data=True, location=data.name)
+    assert compare(model, RECIPES, journal=journal).tensors == 1
+    os.utime(data, ns=(0, 0))
+    with pytest.raises(UsageError, match=r"inputs .*data\.bin mtime_ns: was \d+, is 0$"):
+        compare(model, RECIPES, journal=journal, resume=True)
 
 
 def test_and_arrays_that_hold_something_else(journal: Path) -> None:

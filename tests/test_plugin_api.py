@@ -28,6 +28,7 @@ HANDED_OVER = [
     qcore.Gap,
     qcore.Grid,
     qcore.GridQuantizer,
+    qcore.Histogram,
     qcore.IntegerGrid,
     qcore.LevelGrid,
     qcore.PreparedMatrix,

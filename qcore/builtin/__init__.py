@@ -6,6 +6,7 @@ from typing import Any
 
 from qcore.builtin import (
     backends,
+    distribution_metrics,
     granularities,
     metrics,
     observers,
@@ -75,6 +76,10 @@ def qcore_metrics() -> list[type[Any]]:
         metrics.BitsPerWeight,
         metrics.OutputSqnrDb,
         metrics.OutputRelL2,
+        distribution_metrics.P50,
+        distribution_metrics.P95,
+        distribution_metrics.P99,
+        distribution_metrics.Decile,
     ]
 
 

@@ -141,6 +141,15 @@ def compare(
             rich_help_panel=RESULTS,
         ),
     ] = False,
+    deciles: Annotated[
+        bool,
+        typer.Option(
+            "--deciles",
+            help="The SQNR of each tenth of the elements, from the smallest |x| to the largest.",
+            metavar="",
+            rich_help_panel=RESULTS,
+        ),
+    ] = False,
     sort: Annotated[
         str | None,
         typer.Option(
@@ -235,6 +244,8 @@ def compare(
     recipes = [] if alone else qcore.recipe_product(**axes_given, report=warn)
     sorter = qcore.create("metric", sort or ("output_sqnr_db" if activations else "sqnr_db"))
     asked = items("--metric", metric)
+    if deciles:
+        asked += [f"decile:{number}" for number in range(1, 11)]
     if not paths:
         note("no PATH given: comparing the weights of the bundled digits network")
         paths, include = [str(samples.path())], include or samples.WEIGHTS
@@ -249,7 +260,7 @@ def compare(
             activation_recipes=_activation_recipes(
                 activation_scheme, activation_bits, activation_granularity
             ),
-            metrics=[*asked, sorter.id],
+            metrics=[*asked, str(sorter)],
             include=include,
             exclude=exclude,
             min_ndim=min_ndim,

@@ -14,6 +14,8 @@ from qcore.cli.bench import bench
 from qcore.cli.calibrate import calibrate
 from qcore.cli.check import check
 from qcore.cli.compare import compare
+from qcore.cli.describe import describe
+from qcore.cli.expect import expect
 from qcore.cli.inspect import inspect
 from qcore.cli.list import list_
 from qcore.cli.neutral import neutral
@@ -32,6 +34,8 @@ app = typer.Typer(
 )
 app.command()(compare)
 app.command()(inspect)
+app.command()(expect)
+app.command()(describe)
 app.command()(quantize)
 app.command()(dequantize)
 app.command()(calibrate)

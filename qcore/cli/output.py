@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from qcore.cli.ascii_form import ascii_form, is_ascii
 from qcore.cli.neutral import neutral
 
 if TYPE_CHECKING:
@@ -78,14 +79,19 @@ def render(table: RenderableType, *, to_file: bool) -> str:
     with console.capture() as capture:
         console.print(table)
     lines = [line.rstrip() for line in capture.get().splitlines()]
-    return "\n".join(lines).strip("\n") + "\n"
+    return _shown(console, "\n".join(lines).strip("\n") + "\n")
 
 
 def note(message: str, style: str = "dim") -> None:
     """A line for the person, on standard error."""
     console = _console(sys.stderr, plain=False)
     console.print(
-        neutral(message), style=style, markup=False, highlight=False, emoji=False, soft_wrap=True
+        _shown(console, neutral(message)),
+        style=style,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        soft_wrap=True,
     )
 
 
@@ -116,7 +122,16 @@ def note_errors(errors: Iterable[str], rest: str = "") -> None:
 def _console(stream: Any, *, plain: bool) -> Console:
     from rich.console import Console
 
-    return Console(file=stream, no_color=plain or None, force_terminal=False if plain else None)
+    class AsciiConsole(Console):
+        encoding = "ascii"  # a property there, of the stream
+
+    kind = AsciiConsole if is_ascii(stream) and not plain else Console
+    return kind(file=stream, no_color=plain or None, force_terminal=False if plain else None)
+
+
+def _shown(console: Console, text: str) -> str:
+    """A text in the characters that the terminal has."""
+    return ascii_form(text) if console.encoding == "ascii" else text
 
 
 def _csv(records: Records) -> str:

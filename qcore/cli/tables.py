@@ -13,6 +13,7 @@ from qcore.cli.columns import Column, Fitted, Kind, table
 from qcore.cli.sizes import shown_bytes
 from qcore.estimate import Estimate
 from qcore.interfaces.metric import Metric
+from qcore.loading import create
 from qcore.preparing import OUTPUT_METRICS
 from qcore.recipe import AXES, DEFAULTS, Recipe
 from qcore.results import Comparison, Row, Summary
@@ -33,7 +34,7 @@ class ComparisonTable:
         self, comparison: Comparison, sort: Metric, asked: Sequence[str], per_tensor: bool
     ) -> None:
         self._comparison = comparison
-        self._asked = asked
+        self._asked = [str(create("metric", spec)) for spec in asked]
         self._sort = sort
         self._per_tensor = per_tensor
         entries: list[Any] = list(comparison.rows if per_tensor else comparison.summary())
@@ -41,7 +42,7 @@ class ComparisonTable:
         self._entries = sorted(entries, key=lambda entry: self._rank(entry, high_first))
 
     def _rank(self, entry: Row | Summary, high_first: bool) -> tuple[bool, float]:
-        value = entry.metrics.get(self._sort.id, math.nan)
+        value = entry.metrics.get(str(self._sort), math.nan)
         unknown = math.isnan(value)
         return unknown, 0.0 if unknown else (-value if high_first else value)
 
@@ -114,23 +115,28 @@ class ComparisonTable:
         return varying, same
 
     def _metric_columns(self) -> list[Column]:
-        by_id = {metric.id: metric for metric in self._comparison.metrics}
+        by_spec = {str(metric): metric for metric in self._comparison.metrics}
         outputs = OUTPUT_METRICS if self._comparison.with_outputs else ()
-        ids = dict.fromkeys([*_SHOWN, *outputs, *self._asked, self._sort.id])
+        specs = dict.fromkeys([*_SHOWN, *outputs, *self._asked, str(self._sort)])
+        deciles = [spec for spec in specs if by_spec[spec].id == "decile"]
+        if len(deciles) == 1:
+            deciles = []
 
-        def value(id: str) -> Callable[[Row | Summary], str]:
-            return lambda entry: _number(id, entry.metrics[id])
+        def value(spec: str) -> Callable[[Row | Summary], str]:
+            return lambda entry: _number(spec, entry.metrics[spec])
 
         spare = {"cosine": 3, "max_abs": 2, "output_rel_l2": 1}
-        return [
+        columns = [
             Column(
-                by_id[id].title or id,
-                value(id),
+                by_spec[spec].title or spec,
+                value(spec),
                 Kind.number,
-                drop=0 if id in self._asked else spare.get(id, 0),
+                drop=0 if spec in self._asked else spare.get(spec, 0),
             )
-            for id in ids
+            for spec in specs
+            if spec not in deciles
         ]
+        return [*columns, *([_profile(deciles)] if deciles else [])]
 
     def _caption(self, same: list[Column]) -> str:
         comparison = self._comparison
@@ -157,6 +163,15 @@ class ComparisonTable:
         if len(self._entries) > _MOST_ROWS:
             lines.append(f"{_MOST_ROWS} of {len(self._entries)} rows shown; --format csv has all")
         return "\n".join([" · ".join(facts), " · ".join(lines)])
+
+
+def _profile(specs: Sequence[str]) -> Column:
+    """Several deciles side by side, to whole decibels: each in a column, they fill the screen."""
+
+    def cell(entry: Row | Summary) -> str:
+        return " ".join(f"{_whole(entry.metrics[spec]):>2}" for spec in specs)
+
+    return Column("SQNR dB by decile of |x|", cell, Kind.number, drop=1)
 
 
 def _scheme(entry: Row | Summary) -> str:
@@ -237,9 +252,13 @@ def _number(id: str, value: float) -> str:
         return "exact" if value > 0 and id.endswith("sqnr_db") else str(value)
     if id == "cosine":
         return f"{value:.6f}"
-    if id in ("sqnr_db", "bits_per_weight", "output_sqnr_db"):
+    if id in ("sqnr_db", "bits_per_weight", "output_sqnr_db") or id.startswith("decile:"):
         return f"{value:.2f}"
     return f"{value:.3g}"
+
+
+def _whole(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.0f}"
 
 
 def _seconds(value: float) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qcore.grids import Grid
+from qcore.grids import Grid, IntegerGrid
 from qcore.interfaces.quantizer import FitContext, Quantizer
 from qcore.interfaces.rounding import Mask, RoundingPolicy
 from qcore.params import QuantParams
@@ -41,6 +42,16 @@ class GridQuantizer(Quantizer):
     @property
     def code_range(self) -> tuple[int, int]:
         return self.grid.code_range
+
+    @property
+    def formula(self) -> str:
+        """`decode` as an equation, without the terms that `params` leaves out."""
+        end = np.ones((1, 1), np.float32)
+        snap = partial(np.asarray, dtype=np.float32)
+        params = self.params(FitContext(-end, end, snap, (-1.0, 1.0)))
+        unit = "code" if isinstance(self.grid, IntegerGrid) else "unit"
+        term = unit if params.zero_point is None else f"({unit} − zero point)"
+        return f"x̂ = scale · {term}" + ("" if params.offset is None else " + offset")
 
     def fit(self, blocks: NDArray[np.float32], context: FitContext) -> QuantParams:
         """The params of the observed range; the elements themselves do not matter."""

@@ -13,7 +13,7 @@ class Metric(Configurable, ABC):
     """A number that follows from mergeable sums, never from whole arrays."""
 
     needs: ClassVar[frozenset[str]] = frozenset()
-    """The sums it reads, by the names in `qcore.error_stats.SUMS`."""
+    """The sums and histograms it reads, by the names in `qcore.error_stats.STATS`."""
 
     title: ClassVar[str] = ""
     """The heading of its column, with the unit; the id where empty."""

@@ -75,6 +75,11 @@ class Quantizer(Configurable, ABC):
         """The smallest integer dtype that holds the codes."""
         return code_dtype(self.code_bits, self.code_range[0] < 0)
 
+    @property
+    def formula(self) -> str:
+        """The equation of x̂ in one line, for people; empty where none is given."""
+        return ""
+
     @abstractmethod
     def fit(self, blocks: NDArray[np.float32], context: FitContext) -> QuantParams:
         """The params of each block: (n, b) → n rows."""

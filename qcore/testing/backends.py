@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcore.builtin.backends import Reference
-from qcore.error_stats import SUMS
+from qcore.error_detail import HISTOGRAMS
+from qcore.error_stats import STATS, SUMS, ErrorStats
 from qcore.interfaces.backend import Backend
 from qcore.interfaces.grid_quantizer import GridQuantizer
 from qcore.interfaces.quantizer import Quantizer
@@ -27,6 +28,7 @@ from qcore.testing.laws import (
     given,
     law,
     require,
+    require_close,
     require_same,
     require_unchanged,
 )
@@ -148,15 +150,15 @@ def check_backend_decodes_as_the_reference(backend: Backend) -> None:
 
 @law
 def check_backend_measures_as_the_reference(backend: Backend) -> None:
-    """Error sums are the reference's to five digits, all or few; those not asked for are NaN."""
+    """Error sums are the reference's to five digits; those not asked for are NaN or empty."""
     require_available(backend)
     for case in cases():
         row = slice(0, 1)  # sums of blocks of one size
         blocks, params = frozen(case.blocks[row]), case.params.rows(row)
         with _tried(case, HALF_EVEN):
             args = (case.scheme, blocks, params, HALF_EVEN)
-            expected = _REFERENCE.measure(*args, SUMS)
-            for sums in (SUMS, ("x2", "e2"), ("clipped",), ()):
+            expected = _REFERENCE.measure(*args, STATS)
+            for sums in (STATS, ("x2", "e2"), ("clipped",), ("errors",), ()):
                 found = backend.measure(*args, sums)
                 require(found.count == blocks.size, f"counted {found.count} of {blocks.size}")
                 for name in SUMS:
@@ -167,6 +169,23 @@ def check_backend_measures_as_the_reference(backend: Backend) -> None:
                     size = math.sqrt(expected.x2 * expected.y2) if name == "xy" else abs(wanted)
                     close = math.isnan(wanted) or abs(value - wanted) <= _DIGITS * size
                     require(close, f"{name}: expected {wanted!r}, got {value!r}")
+                _require_same_histograms(found, expected, sums)
+
+
+def _require_same_histograms(
+    found: ErrorStats, expected: ErrorStats, sums: Collection[str]
+) -> None:
+    """Fail unless the bins and their counts are the reference's, and sums of a bin close."""
+    for name in HISTOGRAMS:
+        own, wanted = getattr(found, name), getattr(expected, name)
+        if name not in sums:
+            require(not own.count, f"{name} has {own.count} elements, though not asked for")
+            continue
+        require_same(f"the bins of {name}", own.bins, wanted.bins)
+        require_same(f"the counts of {name}", own.counts, wanted.counts)
+        for key, total in wanted.sums.items():
+            require(key in own.sums, f"{name} has no {key}")
+            require_close(f"the {key} of {name}", own.sums[key], total, _DIGITS)
 
 
 @law
@@ -179,14 +198,14 @@ def check_backend_leaves_its_input_alone(backend: Backend) -> None:
             fields = {name: array.copy() for name, array in params.fields().items()}
             codes = backend.encode(case.scheme, blocks, params, HALF_EVEN)
             values = backend.decode(case.scheme, codes, params)
-            backend.measure(case.scheme, blocks, params, HALF_EVEN, SUMS)
+            backend.measure(case.scheme, blocks, params, HALF_EVEN, STATS)
             require_unchanged("blocks", case.blocks, blocks)
             kept = codes.copy(), values.copy()
             other = frozen(-blocks[:, ::-1])
             backend.decode(
                 case.scheme, backend.encode(case.scheme, other, params, HALF_EVEN), params
             )
-            backend.measure(case.scheme, other, params, HALF_EVEN, SUMS)
+            backend.measure(case.scheme, other, params, HALF_EVEN, STATS)
             require_unchanged("the codes of the first call, by the second,", kept[0], codes)
             require_unchanged("the values of the first call, by the second,", kept[1], values)
             for name, array in params.fields().items():

@@ -9,7 +9,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from qcore.error_stats import SUMS, ErrorStats, measure_errors
+from qcore.error_detail import HISTOGRAMS
+from qcore.error_stats import STATS, ErrorStats, measure_errors
+from qcore.float_bins import Histogram
 from qcore.interfaces.metric import Metric
 from qcore.testing.laws import given, law, require
 
@@ -21,8 +23,15 @@ def _stats(noise: float, seed: int = 0, count: int = 50) -> ErrorStats:
     random = np.random.default_rng(seed)
     x = random.standard_normal(count).astype(np.float32)
     values = (x + noise * random.standard_normal(count)).astype(np.float32)
-    stats = measure_errors(x, values, SUMS)
+    stats = measure_errors(x, values, STATS)
     return dataclasses.replace(stats, clipped=float(count // 10), stored_bits=count * 5)
+
+
+def _histograms(x2: float, e2: float) -> dict[str, Any]:
+    """Those of one element, as far as float32 holds it."""
+    x, e = (np.array([min(math.sqrt(square), 1e38)], np.float32) for square in (x2, e2))
+    sums = {"x2": np.array([x2]), "e2": np.array([e2])}
+    return {"errors": Histogram.of(e), "magnitudes": Histogram.of(x, **sums)}
 
 
 @law
@@ -30,8 +39,8 @@ def check_metric_needs(metric: Metric) -> None:
     """It needs sums that there are; title, best and scope are what the tables know."""
     needs = metric.needs
     require(isinstance(needs, frozenset), f"needs is a {type(needs).__name__}, no frozenset")
-    unknown = sorted(set(needs) - set(SUMS))
-    require(not unknown, f"there are no sums {unknown}; they are {', '.join(SUMS)}")
+    unknown = sorted(set(needs) - set(STATS))
+    require(not unknown, f"there are no sums {unknown}; they are {', '.join(STATS)}")
     require(metric.best in ("low", "high"), f"best is {metric.best!r}, neither low nor high")
     require(metric.scope in _SCOPES, f"scope is {metric.scope!r}, neither tensor nor output")
     require(isinstance(metric.title, str), f"title is {metric.title!r}")
@@ -49,12 +58,13 @@ def check_metric_gives_a_number(metric: Metric) -> None:
 
 @law
 def check_metric_asks_for_what_it_reads(metric: Metric) -> None:
-    """A sum that is not among needs is never read: it is NaN where nobody asked for it."""
+    """A sum that is not among needs is never read: unasked for it is NaN, a histogram empty."""
     stats = _stats(0.1)
     expected = metric.from_stats(stats)
-    for name in sorted(set(SUMS) - metric.needs):
-        without: dict[str, Any] = {name: math.nan}
-        with given(f"{name}, which is not asked for, as NaN"):
+    for name in sorted(set(STATS) - metric.needs):
+        unknown, word = (Histogram(), "empty") if name in HISTOGRAMS else (math.nan, "NaN")
+        without: dict[str, Any] = {name: unknown}
+        with given(f"{name}, which is not asked for, as {word}"):
             found = metric.from_stats(dataclasses.replace(stats, **without))
             require(found == expected, f"expected {expected}, got {found}")
 
@@ -64,10 +74,11 @@ def check_metric_of_degenerate_sums(metric: Metric) -> None:
     """Where it is not defined it is NaN or infinite, never an exception."""
     ends = (0.0, 5e-324, 1.0, 1e76, 1e300)
     for x2, e2, y2 in itertools.product(ends, repeat=3):
-        stats = ErrorStats(1, 32, 0, x2, e2, min(x2, y2), y2, e2, e2, 0.0)
-        with given(f"one element, {stats}"):
-            value = metric.from_stats(stats)
-            require(isinstance(value, float), f"got {value!r}, no float")
+        sums = ErrorStats(1, 32, 0, x2, e2, min(x2, y2), y2, e2, e2, 0.0)
+        for stats in (sums, dataclasses.replace(sums, **_histograms(x2, e2))):
+            with given(f"one element, {stats}"):
+                value = metric.from_stats(stats)
+                require(isinstance(value, float), f"got {value!r}, no float")
 
 
 @law

@@ -22,7 +22,7 @@ def parametrize_with_checks(
 ) -> Callable[[Test], Test]:
     """Make a test of every check of every object, for pytest.
 
-    The test takes the object as its first argument, by any name, and the check as `check`:
+    The test takes the object as its first argument, by any name, and the check as `check`::
 
         @qcore.testing.parametrize_with_checks([Ternary()])
         def test_conforms(scheme, check):

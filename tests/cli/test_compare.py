@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import re
 import subprocess
@@ -230,6 +231,44 @@ def test_metrics_asked_for_are_columns(run: Command, file: Path) -> None:
     assert "clipped" in out.splitlines()[0]
 
 
+def test_percentiles_of_the_error_are_columns_and_a_histogram_in_json(
+    run: Command, file: Path
+) -> None:
+    asked = ["compare", file, "--scheme", "symmetric", "--bits", 8, "--metric", "p50,p99"]
+    _, out, _ = run(*asked)
+    assert "p50 error" in out.splitlines()[0]
+    _, out, _ = run(*asked, "--format", "json")
+    for result in json.loads(out)["results"]:
+        assert result["metrics"]["p50"] < result["metrics"]["p99"]
+        assert sum(result["error_histogram"]["counts"]) == math.prod(result["shape"])
+    for format in ("csv", "markdown"):
+        _, out, _ = run(*asked, "--format", format)
+        assert "histogram" not in out
+
+
+@pytest.mark.parametrize("per_tensor", [[], ["--per-tensor"]])
+def test_ten_deciles_stand_side_by_side(run: Command, file: Path, per_tensor: list[str]) -> None:
+    asked = ["compare", file, "--scheme", "symmetric,pot", "--bits", 4, "--deciles", *per_tensor]
+    _, out, _ = run(*asked)
+    _, csv, _ = run(*asked, "--format", "csv")
+    assert "SQNR dB by decile of |x|" in out.splitlines()[0]
+    for row, record in zip(body(out), records(csv, "csv"), strict=True):
+        profile = [float(record[f"decile:{number}"]) for number in range(1, 11)]
+        assert row[-10:] == [f"{value:.0f}" for value in profile]
+    _, out, _ = run(*asked, "--format", "json")
+    assert {f"decile:{n}" for n in range(1, 11)} < json.loads(out)["results"][0]["metrics"].keys()
+
+
+def test_a_single_decile_is_a_column_and_can_be_sorted_by(run: Command, file: Path) -> None:
+    asked = ["compare", file, "--metric", "decile:number=2", "--bits", 4, "--sort", "decile:10"]
+    _, out, _ = run(*asked, "--format", "csv")
+    values = [float(record["decile:10"]) for record in records(out, "csv")]
+    assert values == sorted(values, reverse=True)
+    status, out, _ = run(*asked[:-2])
+    assert status == 0
+    assert "decile:2" in out.splitlines()[0]
+
+
 def test_what_is_the_same_in_every_row_stands_in_the_caption(run: Command, file: Path) -> None:
     _, out, _ = run("compare", file, "--scheme", "symmetric,pot", "--bits", "4")
     head = out.splitlines()[0].split()
@@ -248,7 +287,7 @@ def test_what_is_the_same_in_every_row_stands_in_the_caption(run: Command, file:
 
 
 @pytest.mark.parametrize("columns", [80, 160])
-@pytest.mark.parametrize("per_tensor", [[], ["--per-tensor"]])
+@pytest.mark.parametrize("per_tensor", [[], ["--per-tensor"], ["--per-tensor", "--deciles"]])
 def test_no_line_is_wider_than_the_terminal(
     run: Command,
     tmp_path: Path,

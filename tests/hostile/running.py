@@ -69,7 +69,12 @@ class Runs:
 
 def inspect(path: str, format: str = "table") -> Command:
     """The command that reads a header."""
-    return "inspect", path, "--format", format
+    return "inspect", path, "--headers", "--format", format
+
+
+def measure(path: str) -> Command:
+    """The command that reads everything and says what it holds."""
+    return "inspect", path, "--threads", "1"
 
 
 def compare(path: str, format: str = "table") -> Command:
@@ -103,6 +108,8 @@ def _commands(folder: Path) -> Iterator[Command]:
             yield inspect(path)
             if case.listed or case is cases[0]:
                 yield compare(path)
+            if case.listed:
+                yield measure(path)
     for name in FILES:
         for format in FORMATS:
             path = os.fspath(folder / NAMED / name)

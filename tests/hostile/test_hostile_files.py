@@ -8,7 +8,7 @@ import sys
 import pytest
 from cases import Case, Threat
 from make_files import CASES
-from running import Runs, compare, inspect
+from running import Runs, compare, inspect, measure
 
 MOST_MEMORY = 64 << 20  # bytes
 MOST_SECONDS = 2.5  # one, but a machine of CI is slower than those of people
@@ -81,6 +81,14 @@ def test_every_command_says_the_same(runs: Runs, format: str, case: Case) -> Non
     path = runs.path(format, case)
     listed, compared = runs.results[inspect(path)], runs.results[compare(path)]
     assert (compared.status, compared.err) == (listed.status, listed.err)
+
+
+def test_whoever_reads_the_data_says_the_same_of_them(runs: Runs) -> None:
+    for path in (runs.path(format, case) for format, case in ALL if case.listed):
+        measured, compared = runs.results[measure(path)], runs.results[compare(path)]
+        assert (measured.err, measured.status in (1, 3)) == (compared.err, True), path
+        assert measured.seconds < MOST_SECONDS, path
+        assert measured.memory < MOST_MEMORY, path
 
 
 def test_every_threat_is_tried_on_every_format_that_it_can_be_tried_on() -> None:

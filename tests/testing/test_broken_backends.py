@@ -100,6 +100,15 @@ class AllTheSums(Reference):
         return dataclasses.replace(stats, abs_e=np.nan_to_num(stats.abs_e))
 
 
+@caught_by("check_backend_measures_as_the_reference")
+class NoHistograms(Reference):
+    """Knows the sums alone."""
+
+    def measure(self, *args: Any) -> Any:
+        stats = super().measure(*args)
+        return dataclasses.replace(stats, errors=qcore.Histogram())
+
+
 @caught_by("check_backend_leaves_its_input_alone")
 class OneBuffer(Reference):
     kept: ClassVar[dict[Any, Any]] = {}

@@ -338,6 +338,12 @@ class ReadsMore(Mse):
         return stats.e2 / stats.count + 0 * stats.abs_e
 
 
+@caught_by("check_metric_asks_for_what_it_reads")
+class ReadsAHistogram(Mse):
+    def from_stats(self, stats: Any) -> float:
+        return stats.e2 / stats.count + stats.errors.count
+
+
 @caught_by("check_metric_of_degenerate_sums")
 class DividesByZero(Mse):
     needs = frozenset({"x2", "e2"})

@@ -22,6 +22,7 @@ class NormalFloat(GridQuantizer):
     """
 
     id: ClassVar[str] = "normal-float"
+    formula: ClassVar[str] = "x̂ = scale · unit, unit = a normal quantile, scale = max|x|"
     bits: int
 
     def __post_init__(self) -> None:

@@ -36,14 +36,18 @@ def _splits(magnitude: int, k: int) -> bool:
     return k >= magnitude or (k >= 1 and (magnitude % k == 0 or k == 2))
 
 
-@functools.cache
-def unsigned_grid(magnitude: int, k: int) -> LevelGrid:
-    """The levels from zero up: integers where float32 holds them, else scaled by a power of two."""
+def term_sets(magnitude: int, k: int) -> list[list[float]]:
+    """What each term may be: integers where float32 holds them, else scaled by a power of two."""
     terms = _deal(magnitude, min(k, magnitude))
     last = max(exponent for term in terms for exponent in term)
     top = last if last < _EXACT else 0
-    sets = [[0.0, *(2.0 ** (top - exponent) for exponent in term)] for term in terms]
-    return LevelGrid(sorted(sum(choice) for choice in itertools.product(*sets)))
+    return [[0.0, *(2.0 ** (top - exponent) for exponent in term)] for term in terms]
+
+
+@functools.cache
+def unsigned_grid(magnitude: int, k: int) -> LevelGrid:
+    """The levels from zero up, in the units of `term_sets`."""
+    return LevelGrid(sorted(map(sum, itertools.product(*term_sets(magnitude, k)))))
 
 
 @functools.cache

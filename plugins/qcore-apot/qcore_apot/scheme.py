@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from qcore import FitContext, GridQuantizer, LevelGrid, QuantParams, check_bits
-from qcore_apot.levels import check_terms, signed_grid, unsigned_grid
+from qcore_apot.levels import check_terms, signed_grid, term_sets, unsigned_grid
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,24 @@ class AdditivePowerOfTwo(GridQuantizer):
             return signed_grid(self.bits - 1, self.k)
         return unsigned_grid(self.bits, self.k)
 
+    @property
+    def formula(self) -> str:
+        sign, largest = ("±", "max|x|") if self.signed else ("", "max(hi, 0)")
+        sets = term_sets(self.bits - self.signed, self.k)
+        names = "abcdefgh"[: len(sets)]
+        terms = ", ".join(
+            f"{name} ∈ {{{_listed(values)}}}" for name, values in zip(names, sets, strict=True)
+        )
+        total = " + ".join(names) if len(names) == 1 else f"({' + '.join(names)})"
+        return f"x̂ = {sign}scale · {total}, {terms}, scale = {largest} / {self.grid.largest:g}"
+
     def params(self, context: FitContext) -> QuantParams:
         largest = context.largest(signed=self.signed)
         unit = np.float32(self.grid.largest)
         return QuantParams(context.snap(np.where(largest > 0, largest / unit, np.float32(1))))
+
+
+def _listed(values: list[float]) -> str:
+    """Numbers, ascending; of many the first three and the last."""
+    shown = [f"{value:g}" for value in sorted(values)]
+    return ", ".join(shown if len(shown) <= 4 else [*shown[:3], "…", shown[-1]])

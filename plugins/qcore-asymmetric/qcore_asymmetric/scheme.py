@@ -50,6 +50,15 @@ class Asymmetric(GridQuantizer):
         qmin = -(1 << (self.bits - 1)) if self.signed else 0
         return IntegerGrid(qmin, qmin + (1 << self.bits) - 1)
 
+    @property
+    def formula(self) -> str:
+        grid = self.grid
+        scale = f"scale = (hi − lo) / {grid.qmax - grid.qmin}"
+        if self.include_zero:
+            scale = f"{scale} with lo ≤ 0 ≤ hi"
+        least = f"−{-grid.qmin} − " if grid.qmin else "−"
+        return f"x̂ = scale · (code − z), {scale}, z = round({least}lo / scale)"
+
     def params(self, context: FitContext) -> QuantParams:
         lo, hi = self._range(context)
         grid = self.grid

@@ -28,6 +28,9 @@ from qcore_cupy.products import product
 from qcore_cupy.quantization import codes_of, stats_of, values_of
 from qcore_cupy.sides import on_device
 
+_BY_NUMPY = frozenset({"errors", "magnitudes"})
+"""What is not measured by the kernels, but on the host: histograms."""
+
 
 @dataclass(frozen=True)
 class CupyBackend(Backend):
@@ -81,10 +84,15 @@ class CupyBackend(Backend):
         extremes: tuple[Any, Any] | None = None,
     ) -> ErrorStats:
         device = self.device
-        on_device(device, {"blocks": blocks} | params.fields())
+        stays = on_device(device, {"blocks": blocks} | params.fields())
         with device.of(blocks):
             laid = Laid.of(device, blocks, np.float32)
-            return stats_of(self, device, quantizer, laid, params, rounding, sums)
+            stats = stats_of(self, device, quantizer, laid, params, rounding, sums)
+        if _BY_NUMPY.isdisjoint(sums):
+            return stats
+        values = self.decode(quantizer, self.encode(quantizer, blocks, params, rounding), params)
+        x, y = map(device.download, (blocks, values)) if stays else (blocks, values)
+        return stats.with_histograms(x, y, sums)
 
     def load(self, b: Any) -> Factor:
         device = self.device

@@ -41,6 +41,12 @@ class PowerOfTwo(GridQuantizer):
     def grid(self) -> LevelGrid:
         return _grid(self.bits, self.signed, self.domain)
 
+    @property
+    def formula(self) -> str:
+        sign, largest = ("±", "max|x|") if self.signed else ("", "max(hi, 0)")
+        last = (1 << (self.bits - self.signed)) - 2
+        return f"x̂ = scale · unit, unit = 0 or {sign}2^−i, i = 0 … {last}, scale = {largest}"
+
     def params(self, context: FitContext) -> QuantParams:
         largest = context.largest(signed=self.signed)
         return QuantParams(context.snap(np.where(largest > 0, largest, np.float32(1))))

@@ -37,6 +37,11 @@ class Symmetric(GridQuantizer):
         qmax = (1 << (self.bits - 1)) - 1
         return IntegerGrid(-qmax - self.full_range, qmax)
 
+    @property
+    def formula(self) -> str:
+        largest = "max|x|" if self.signed else "max(hi, 0)"
+        return f"x̂ = scale · code, scale = {largest} / {self.grid.qmax}"
+
     def params(self, context: FitContext) -> QuantParams:
         largest = context.largest(signed=self.signed)
         scale = np.where(largest > 0, largest / np.float32(self.grid.qmax), np.float32(1))

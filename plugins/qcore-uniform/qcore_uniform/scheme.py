@@ -35,6 +35,11 @@ class Uniform(GridQuantizer):
         qmin = -(1 << (self.bits - 1)) if self.signed and self.offset == "none" else 0
         return IntegerGrid(qmin, qmin + (1 << self.bits) - 1)
 
+    @property
+    def formula(self) -> str:
+        offset = "lo + " if self.offset == "lo" else ""
+        return f"x̂ = {offset}scale · code, scale = (hi − lo) / {(1 << self.bits) - 1}"
+
     def params(self, context: FitContext) -> QuantParams:
         scale = context.snap(even_step(context.lo, context.hi, (1 << self.bits) - 1))
         return QuantParams(scale, offset=context.lo if self.offset == "lo" else None)

@@ -1,0 +1,1 @@
+"""The pictures of docs/, each drawn from a real run: `python -m pictures`, in docs/."""

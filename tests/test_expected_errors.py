@@ -1,0 +1,107 @@
+"""A fitted distribution has the statistics of its data, and predicts what compare measures."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import qcore
+from qcore.distributions import HalfNormal, Normal, StudentT, Uniform, distribution
+from qcore.fitted import fitted
+from qcore.scheduling import run
+from qcore.statistics import TensorStatistics, measure_statistics
+
+SPECS = ["normal:location=0.2", "half-normal:scale=3", "uniform:scale=0.1", "student-t:7"]
+RECIPES = [
+    f"{scheme} granularity={granularity}"
+    for scheme in ("symmetric bits=4", "asymmetric bits=6", "uniform bits=3", "apot bits=4", "pot bits=5")
+    for granularity in ("channel:0", "group:64")
+]
+
+
+def drawn(spec: str, shape: tuple[int, ...] = (512, 512)) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    shares = np.random.default_rng(0).uniform(size=shape)
+    return distribution(spec).quantile(shares).astype(np.float32)
+
+
+def statistics_of(x: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> TensorStatistics:
+    return run(measure_statistics(x))
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind"),
+    [("normal:location=5", Normal), ("half-normal", HalfNormal), ("uniform", Uniform),
+     ("student-t:6", StudentT), ("laplace", StudentT)],
+)  # fmt: skip
+def test_the_fitted_distribution_is_of_the_kind_and_has_the_moments(
+    spec: str, kind: type[object]
+) -> None:
+    x = drawn(spec)
+    law = fitted(statistics_of(x))
+    assert type(law) is kind
+    assert law.moments[2] == pytest.approx(np.mean(x.astype(np.float64) ** 2), rel=1e-3)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_what_is_expected_is_what_is_measured(spec: str) -> None:
+    """Blocks of independent values of the very distribution: within a few tenths of a decibel."""
+    found = qcore.compare({"x": drawn(spec)}, RECIPES, metrics=["expected_sqnr_db"])
+    for row in found.rows:
+        expected = row.metrics["expected_sqnr_db"]
+        assert expected == pytest.approx(row.metrics["sqnr_db"], abs=0.35), row.recipe
+
+
+@pytest.mark.parametrize("recipe", ["symmetric bits=4", "asymmetric bits=8", "apot bits=5"])
+@pytest.mark.parametrize("spec", ["normal", "half-normal", "uniform"])
+def test_a_single_typical_range_stands_for_all(recipe: str, spec: str) -> None:
+    """It is what `qcore.expected_sqnr` says, which takes every range that may come."""
+    x = drawn(spec, (256, 1024))
+    law = fitted(statistics_of(x))
+    assert law is not None
+    (row,) = qcore.compare(
+        {"x": x}, f"{recipe} granularity=channel:0", metrics=["expected_sqnr_db"]
+    ).rows
+    exact = qcore.expected_sqnr(recipe, law, size=1024)
+    assert row.metrics["expected_sqnr_db"] == pytest.approx(exact, abs=0.1)
+
+
+def test_a_fixed_range_clips_as_expected() -> None:
+    found = qcore.compare(
+        {"x": drawn("normal")}, "symmetric bits=4 observer=fixed:-2:2", metrics=["expected_sqnr_db"]
+    )
+    (row,) = found.rows
+    assert row.metrics["expected_sqnr_db"] == pytest.approx(row.metrics["sqnr_db"], abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "recipe", ["symmetric bits=4 rounding=stochastic:1", "symmetric bits=4 observer=mse"]
+)
+def test_where_theory_has_no_answer_there_is_none(recipe: str) -> None:
+    (row,) = qcore.compare({"x": drawn("normal")}, recipe, metrics=["expected_sqnr_db"]).rows
+    assert math.isnan(row.metrics["expected_sqnr_db"])
+
+
+def test_a_constant_tensor_has_no_distribution() -> None:
+    x = np.full((8, 8), 3, np.float32)
+    (row,) = qcore.compare({"x": x}, "symmetric bits=4", metrics=["expected_sqnr_db"]).rows
+    assert math.isnan(row.metrics["expected_sqnr_db"])
+
+
+def test_it_is_pooled_written_down_and_the_same_elsewhere(tmp_path: Path) -> None:
+    path, journal = tmp_path / "model.safetensors", tmp_path / "run.jsonl"
+    save_file({"a": drawn("normal", (300, 200)), "b": drawn("uniform", (64, 64))}, path)
+    asked = {"metrics": ["expected_sqnr_db"]}
+    here = qcore.compare(path, RECIPES, journal=journal, **asked)
+    again = qcore.compare(path, RECIPES, journal=journal, resume=True, **asked)
+    elsewhere = qcore.compare(path, RECIPES, executor="processes", workers=2, **asked)
+    for other in (again, elsewhere):
+        assert [repr(row.stats) for row in other.rows] == [repr(row.stats) for row in here.rows]
+    for line in here.summary():
+        rows = [row for row in here.rows if row.recipe == line.recipe]
+        noise = sum(row.stats.expected_e2 for row in rows)
+        signal = sum(row.stats.x2 for row in rows)
+        assert line.metrics["expected_sqnr_db"] == pytest.approx(10 * np.log10(signal / noise))
