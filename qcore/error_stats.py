@@ -17,7 +17,13 @@ from qcore.float_bins import Histogram
 SUMS = ("x2", "e2", "xy", "y2", "abs_e", "max_e", "clipped")
 """The sums that are one number, by the name of their field in `ErrorStats`."""
 
-STATS = (*SUMS, *HISTOGRAMS)
+MEASURED = (*SUMS, *HISTOGRAMS)
+"""What a backend measures."""
+
+EXPECTED = "expected_e2"
+"""What follows from the tensor and the recipe alone."""
+
+STATS = (*MEASURED, EXPECTED)
 """All that a metric may ask for."""
 
 _NONE = Histogram()
@@ -41,6 +47,7 @@ class ErrorStats:
         clipped: how many elements lie outside what the grid covers.
         errors: how often each |e| was met, in bins.
         magnitudes: how often each |x| was met, in bins, with the sums `x2` and `e2` of each.
+        expected_e2: the Σe² that theory expects, of a whole tensor; no backend knows it.
     """
 
     count: int = 0
@@ -55,6 +62,7 @@ class ErrorStats:
     clipped: float = 0.0
     errors: Histogram = _NONE
     magnitudes: Histogram = _NONE
+    expected_e2: float = 0.0
 
     def merge(self, other: Self) -> Self:
         """The stats of both sets of elements together."""
@@ -72,6 +80,7 @@ class ErrorStats:
             clipped=self.clipped + other.clipped,
             errors=self._merged(self.errors, other, other.errors),
             magnitudes=self._merged(self.magnitudes, other, other.magnitudes),
+            expected_e2=self.expected_e2 + other.expected_e2,
         )
 
     def with_histograms(
@@ -82,7 +91,7 @@ class ErrorStats:
         Args:
             x: float32 or float64, any shape, finite.
             values: float32, of the same shape.
-            sums: some of `STATS`.
+            sums: some of `MEASURED`.
         """
         if not any(name in sums for name in HISTOGRAMS):
             return self
@@ -110,7 +119,7 @@ def measure_errors(
     Args:
         x: float32 or float64, any shape, finite.
         values: float32, of the same shape.
-        sums: which of `STATS` to compute; `clipped` is the quantizer's to count.
+        sums: which of `MEASURED` to compute; `clipped` is the quantizer's to count.
     """
     x, values = x.ravel(), values.ravel()
     stats = ErrorStats(clipped=math.nan)

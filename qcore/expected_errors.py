@@ -23,9 +23,7 @@ from qcore.staircase_noise import noise_between
 from qcore.statistics import measure_statistics
 
 
-def expected_errors(
-    tensor: NDArray[Any], recipes: Sequence[Recipe]
-) -> Job[dict[Recipe, float]]:
+def expected_errors(tensor: NDArray[Any], recipes: Sequence[Recipe]) -> Job[dict[Recipe, float]]:
     """The Σe² that theory expects of each recipe; NaN where it has no answer.
 
     It has none for a scheme that is no grid, for a rounding policy that goes by an element's place,
@@ -63,20 +61,27 @@ def _mean_square(
             return math.nan
         if size not in ranges:
             ranges[size] = _typical_range(law, size)
-        return sum(noise_between(Staircase.of(recipe, *ranges[size]), law, *ranges[size]))
+        lo, hi = ranges[size]
+        within = np.nextafter(lo, -math.inf), hi  # lo too, which may have a probability of its own
+        return sum(noise_between(Staircase.of(recipe, lo, hi), law, *within))
     except QcoreError:  # what a recipe cannot do here, its own row says
         return math.nan
 
 
 def _typical_range(law: Distribution, size: int) -> tuple[float, float]:
-    """The root mean square of either end over blocks of so many values: noise goes by the square.
+    """One range for all that blocks of so many values have: noise goes by the square of a range, so
+    it is the root mean square of either end, over the blocks whose larger end is on the likelier
+    side: what is larger is one thing to a symmetric scheme, and what lies between another.
 
-    A single range in place of all of them is within a tenth of a decibel of `qcore.expected_sqnr`,
-    and a hundred times as fast.
+    It is a hundred times as fast as `qcore.expected_sqnr`, and a tenth of a decibel from it.
     """
     found = extremes(law, size)
-    below, above = (
-        math.sqrt(np.sum(found.weight * (end - law.location) ** 2)) for end in (found.lo, found.hi)
+    upward = found.hi >= -found.lo
+    if found.weight[upward].sum() < 0.5 - 1e-6:
+        upward = ~upward
+    weight = found.weight[upward] / found.weight[upward].sum()
+    lo, hi = (
+        float(np.sign(weight @ e) * np.sqrt(weight @ e**2))
+        for e in (found.lo[upward], found.hi[upward])
     )
-    least = law.location if law.one_sided else law.location - below
-    return least, law.location + above
+    return lo, hi

@@ -53,7 +53,7 @@ def extremes(distribution: Distribution, size: int) -> Extremes:
     count = max(_NODES, _NODES * 16 // size)
     scores = np.linspace(*_SPAN, count)
     beyond = -np.expm1(log_ndtr(scores) / size)  # P(|x| > M)
-    largest = _magnitude_quantile(distribution, beyond)
+    largest = _magnitude_quantile(distribution, beyond) * (1 - 2.0**-40)  # not beyond all values
     turns = (np.arange(count) * _GOLDEN + np.array([[0.25], [0.75]])) % 1
     share = -np.expm1(np.log(turns) / (size - 1)) * (1 - beyond)
     lowest = distribution.quantile(distribution.below(-largest)[0] + share[0])

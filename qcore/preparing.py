@@ -13,7 +13,7 @@ from qcore.activations import Activations
 from qcore.against import Against, Checkpoint
 from qcore.case import FLOAT, ActivationRecipe, Case, Stored
 from qcore.engine import usable_backend
-from qcore.error_stats import ErrorStats
+from qcore.error_stats import EXPECTED, ErrorStats
 from qcore.errors import QcoreError, ReadError, UsageError
 from qcore.interfaces.backend import Backend
 from qcore.interfaces.metric import Metric
@@ -155,6 +155,10 @@ def prepare(
             f"the activations fit none of the {len(kept)} tensors; the input of 'fc1.weight', "
             "(N, K), is 'fc1.input', (…, K)"
         )
+    if any(EXPECTED in metric.needs for metric in measured):
+        from qcore.distributions import distribution
+
+        distribution("normal")  # SciPy is there, or a line says how to get it
     sums = frozenset[str]().union(*(m.needs for m in measured if m.scope == "tensor")) | {"e2"}
     total = sum(ref.size for ref in kept) * max(1, len(chosen))
     tick = None if progress is None else _Ticker(total, progress)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from qcore.error_detail import HISTOGRAMS
-from qcore.error_stats import SUMS, ErrorStats
+from qcore.error_stats import EXPECTED, SUMS, ErrorStats
 from qcore.errors import ReadError
 from qcore.float_bins import Histogram
 from qcore.json_file import member
@@ -19,7 +19,7 @@ _COUNTS = ("count", "stored_bits", "nonfinite")
 def to_record(stats: ErrorStats) -> dict[str, Any]:
     """The sums; null for one that was not asked for, and no histogram that was not."""
     record: dict[str, Any] = {name: getattr(stats, name) for name in _COUNTS}
-    record |= {name: _text(getattr(stats, name)) for name in SUMS}
+    record |= {name: _text(getattr(stats, name)) for name in (*SUMS, EXPECTED)}
     for name in HISTOGRAMS:
         histogram: Histogram = getattr(stats, name)
         if histogram.bins.size:
@@ -38,7 +38,7 @@ def from_record(record: dict[str, Any]) -> ErrorStats:
         KeyError, OverflowError, ReadError, TypeError, ValueError: it is none.
     """
     fields: dict[str, Any] = {name: member(record, name, int) for name in _COUNTS}
-    fields |= {name: _number(record[name]) for name in SUMS}
+    fields |= {name: _number(record[name]) for name in (*SUMS, EXPECTED)}
     fields |= {
         name: _histogram(member(record, name, dict)) for name in HISTOGRAMS if name in record
     }

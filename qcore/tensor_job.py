@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -18,11 +19,12 @@ from qcore.blame import contained, keep_traceback, told
 from qcore.blocking import Layout, float_tensor
 from qcore.builtin.readers.dtypes import BITS, dtype_named
 from qcore.case import Case, Stored
+from qcore.error_stats import EXPECTED
 from qcore.errors import NonFiniteError, QcoreError, ReadError, WorkerError
 from qcore.fitting import Cut, as_own
 from qcore.interfaces.backend import Backend
 from qcore.interfaces.reader import TensorInfo, TensorReader
-from qcore.measuring import Outcome, measure
+from qcore.measuring import Measurement, Outcome, measure
 from qcore.observing import NonFinite, Source
 from qcore.outputs import OutputError, OutputTask, measure_outputs
 from qcore.recipe import Recipe
@@ -83,6 +85,11 @@ class Task:
             "against": None if self.against is None else self.against.label,
         }
 
+    @property
+    def measured(self) -> Collection[str]:
+        """The sums that are of the errors themselves."""
+        return [name for name in self.sums if name != EXPECTED]
+
     def further_refs(self) -> list[TensorRef]:
         """The stored tensors that it uses beside those it is done to."""
         fed = None if self.outputs is None else self.outputs.activations.refs
@@ -118,8 +125,8 @@ def measure_tensor(ref: TensorRef, task: Task) -> Job[list[Found]]:
         (loaded,) = yield [ref.load]
         tensor = float_tensor(loaded, ref.name, integers=task.integers)
         outcomes = yield from _measure(tensor, task)
-        more, outputs = yield from _measure_further(ref, tensor, task)
-        return [Found((outcomes | more)[case.recipe], outputs.get(case)) for case in task.cases]
+        further = yield from _measure_further(ref, tensor, task)
+        return further.beside(outcomes, task.cases)
 
     return _guarded(whole(), task)
 
@@ -133,8 +140,9 @@ def measure_in_pieces(ref: TensorRef, task: Task, pieces: int) -> Job[list[Found
         tensor = float_tensor(_stand_in(ref), ref.name, integers=task.integers)
         origin = partial(_again, ref, task.integers, uuid.uuid4().hex)
         outcomes = yield from in_batches(_measure(tensor, task, origin), pieces)
-        ((more, outputs),) = yield [partial(_further, ref, task, origin)]
-        return [Found((outcomes | more)[case.recipe], outputs.get(case)) for case in task.cases]
+        further: Further
+        (further,) = yield [partial(_further, ref, task, origin)]
+        return further.beside(outcomes, task.cases)
 
     return _guarded(cut(), task)
 
@@ -152,18 +160,46 @@ def _guarded(job: Job[list[Found]], task: Task) -> Job[list[Found]]:
         return [Found(ReadError(told(error)))] * len(task.cases)
 
 
-Further = tuple[dict[Recipe | Stored, Outcome], dict[Case, OutputError | QcoreError]]
-"""What another checkpoint made of a tensor, and what became of its layer's output."""
+@dataclass
+class Further:
+    """What is found of a tensor beside its errors.
+
+    Attributes:
+        stored: what another checkpoint made of it.
+        outputs: what became of its layer's output.
+        expected: the Σe² that theory expects.
+    """
+
+    stored: dict[Recipe | Stored, Outcome]
+    outputs: dict[Case, OutputError | QcoreError]
+    expected: dict[Recipe, float]
+
+    def beside(
+        self, outcomes: dict[Recipe | Stored, Outcome], cases: Sequence[Case]
+    ) -> list[Found]:
+        """All of it, by case."""
+        every = outcomes | self.stored
+        for recipe, outcome in every.items():
+            if isinstance(outcome, Measurement):
+                e2 = self.expected.get(recipe, math.nan) if isinstance(recipe, Recipe) else math.nan
+                stats = dataclasses.replace(outcome.stats, expected_e2=e2)
+                every[recipe] = Measurement(stats, outcome.seconds)
+        return [Found(every[case.recipe], self.outputs.get(case)) for case in cases]
 
 
 def _measure_further(ref: TensorRef, tensor: NDArray[Any], task: Task) -> Job[Further]:
-    more: dict[Recipe | Stored, Outcome] = {}
-    outputs: dict[Case, OutputError | QcoreError] = {}
+    further = Further({}, {}, {})
     if task.against is not None:
-        more[Stored(task.against.label)] = yield from _measure_against(ref, tensor, task)
+        stored = yield from _measure_against(ref, tensor, task)
+        further.stored[Stored(task.against.label)] = stored
     if task.outputs is not None:
         outputs = yield from measure_outputs(ref, tensor, task.recipes, task.outputs)
-    return more, outputs
+        further.outputs.update(outputs)
+    if EXPECTED in task.sums:
+        from qcore.expected_errors import expected_errors  # and with it SciPy
+
+        further.expected.update((yield from expected_errors(tensor, task.recipes)))
+    return further
 
 
 def _further(ref: TensorRef, task: Task, origin: Callable[[], NDArray[Any]]) -> Further:
@@ -194,7 +230,7 @@ def _measure_against(ref: TensorRef, tensor: NDArray[Any], task: Task) -> Job[Ou
     assert task.against is not None
     other = task.against.tensors[ref.name]
     try:
-        return (yield from measure_against(tensor, other, task.nonfinite, task.sums))
+        return (yield from measure_against(tensor, other, task.nonfinite, task.measured))
     except NonFiniteError:
         raise
     except QcoreError as error:
@@ -214,7 +250,7 @@ def _measure(
             outcomes |= {recipe: as_own(error, recipe) for recipe in same}
             continue
         source = Source(tensor.reshape(layout.shape), layout, task.nonfinite, origin)
-        found = yield from measure(source, same, task.backend, task.sums, task.tick)
+        found = yield from measure(source, same, task.backend, task.measured, task.tick)
         outcomes |= dict(zip(same, found, strict=True))
     return outcomes
 

@@ -105,7 +105,7 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("most", [1, 20_000, 1 << 40])
+@pytest.mark.parametrize("most", [1, 20_000])
 @pytest.mark.parametrize("way", WAYS)
 def test_any_cut_gives_what_one_thread_gives(
     file: Path, monkeypatch: pytest.MonkeyPatch, way: str, most: int

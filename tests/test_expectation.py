@@ -81,7 +81,7 @@ def test_over_blocks_of_a_size_it_agrees_too(spec: str, size: int) -> None:
     The signal is known, so that its chance is left out.
     """
     law = distribution(spec)
-    places = np.random.default_rng(size).random(1 << 19)
+    places = np.random.default_rng(size).random(1 << 18)
     x = law.quantile(places).astype(np.float32).reshape(-1, size)
     for recipe in BLOCKS:
         noise = np.square(qcore.fake_quantize(x, recipe).astype(np.float64) - x).mean(axis=1)

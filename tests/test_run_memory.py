@@ -12,7 +12,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="/proc is of Linux")
 
-SIZE = 1 << 29
+SIZE = 1 << 28
 MOST = 256 << 20
 HOW = {
     "threads": [],

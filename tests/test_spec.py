@@ -325,7 +325,16 @@ def test_a_field_that_no_spec_gives_is_named(kind: Any, default: Any, message: s
     assert "Odd.k" in str(caught.value)
 
 
-REQUIRED = {"bits": 4, "axis": 0, "size": 32, "rows": 2, "columns": 3, "lo": -1.5, "hi": 2.0}
+REQUIRED = {
+    "bits": 4,
+    "number": 5,
+    "axis": 0,
+    "size": 32,
+    "rows": 2,
+    "columns": 3,
+    "lo": -1.5,
+    "hi": 2.0,
+}
 OTHER = {int: 3, float: 97.5, str: "other"}
 
 

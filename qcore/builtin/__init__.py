@@ -65,6 +65,7 @@ def qcore_scale_formats() -> list[type[Any]]:
 def qcore_metrics() -> list[type[Any]]:
     return [
         metrics.SqnrDb,
+        metrics.ExpectedSqnrDb,
         metrics.Mse,
         metrics.Rmse,
         metrics.Mae,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from qcore.error_stats import ErrorStats
+from qcore.error_stats import EXPECTED, ErrorStats
 from qcore.interfaces.metric import Metric
 
 
@@ -23,6 +24,24 @@ class SqnrDb(Metric):
         if stats.x2 == 0:
             return math.nan if stats.e2 == 0 else -math.inf
         return 10 * (math.log10(stats.x2) - math.log10(stats.e2)) if stats.e2 else math.inf
+
+
+@dataclass(frozen=True)
+class ExpectedSqnrDb(Metric):
+    """The SQNR that theory expects on values of the distribution that fits the tensor, dB.
+
+    Normal, uniform or Student's t with its mean, deviation and kurtosis, or half-normal for what a
+    ReLU leaves; blocks of independent values. NaN where theory has no answer: a scheme that is no
+    grid, a stochastic policy, an observer other than minmax and fixed.
+    """
+
+    id: ClassVar[str] = "expected_sqnr_db"
+    needs: ClassVar[frozenset[str]] = frozenset({"x2", EXPECTED})
+    title: ClassVar[str] = "expected dB"
+    best: ClassVar[str] = "high"
+
+    def from_stats(self, stats: ErrorStats) -> float:
+        return SqnrDb().from_stats(dataclasses.replace(stats, e2=stats.expected_e2))
 
 
 @dataclass(frozen=True)

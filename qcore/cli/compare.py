@@ -150,6 +150,15 @@ def compare(
             rich_help_panel=RESULTS,
         ),
     ] = False,
+    expect: Annotated[
+        bool,
+        typer.Option(
+            "--expect",
+            help="The SQNR that theory expects, beside it: of the distribution that fits.",
+            metavar="",
+            rich_help_panel=RESULTS,
+        ),
+    ] = False,
     sort: Annotated[
         str | None,
         typer.Option(
@@ -244,6 +253,8 @@ def compare(
     recipes = [] if alone else qcore.recipe_product(**axes_given, report=warn)
     sorter = qcore.create("metric", sort or ("output_sqnr_db" if activations else "sqnr_db"))
     asked = items("--metric", metric)
+    if expect:
+        asked.append("expected_sqnr_db")
     if deciles:
         asked += [f"decile:{number}" for number in range(1, 11)]
     if not paths:

@@ -21,7 +21,10 @@ from qcore.results import Comparison, Row, Summary
 _MOST_ROWS = 40
 """A table on the screen ends here; the other formats give every row."""
 
-_SHOWN = ("bits_per_weight", "sqnr_db", "max_abs", "cosine")
+_SHOWN = ("bits_per_weight", "sqnr_db", "expected_sqnr_db", "max_abs", "cosine")
+"""In this order; the expected one where it was asked for."""
+
+_DECIBELS = ("sqnr_db", "expected_sqnr_db", "output_sqnr_db")
 
 
 class ComparisonTable:
@@ -117,7 +120,8 @@ class ComparisonTable:
     def _metric_columns(self) -> list[Column]:
         by_spec = {str(metric): metric for metric in self._comparison.metrics}
         outputs = OUTPUT_METRICS if self._comparison.with_outputs else ()
-        specs = dict.fromkeys([*_SHOWN, *outputs, *self._asked, str(self._sort)])
+        shown = [spec for spec in _SHOWN if spec in by_spec]
+        specs = dict.fromkeys([*shown, *outputs, *self._asked, str(self._sort)])
         deciles = [spec for spec in specs if by_spec[spec].id == "decile"]
         if len(deciles) == 1:
             deciles = []
@@ -252,7 +256,7 @@ def _number(id: str, value: float) -> str:
         return "exact" if value > 0 and id.endswith("sqnr_db") else str(value)
     if id == "cosine":
         return f"{value:.6f}"
-    if id in ("sqnr_db", "bits_per_weight", "output_sqnr_db") or id.startswith("decile:"):
+    if id in ("bits_per_weight", *_DECIBELS) or id.startswith("decile:"):
         return f"{value:.2f}"
     return f"{value:.3g}"
 

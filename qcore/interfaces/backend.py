@@ -85,7 +85,7 @@ class Backend(Configurable, ABC):
             blocks: (n, b) float32.
             params: n rows.
             rounding: the policy for these elements.
-            sums: which sums and histograms, by the names in `qcore.error_stats.STATS`.
+            sums: which sums and histograms, by the names in `qcore.error_stats.MEASURED`.
             extremes: each block's least and greatest element, (n, 1), where the caller knows them.
         """
         values = self.render(quantizer, blocks, params, rounding)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from qcore.builtin.backends import Reference
 from qcore.error_detail import HISTOGRAMS
-from qcore.error_stats import STATS, SUMS, ErrorStats
+from qcore.error_stats import MEASURED, SUMS, ErrorStats
 from qcore.interfaces.backend import Backend
 from qcore.interfaces.grid_quantizer import GridQuantizer
 from qcore.interfaces.quantizer import Quantizer
@@ -157,8 +157,8 @@ def check_backend_measures_as_the_reference(backend: Backend) -> None:
         blocks, params = frozen(case.blocks[row]), case.params.rows(row)
         with _tried(case, HALF_EVEN):
             args = (case.scheme, blocks, params, HALF_EVEN)
-            expected = _REFERENCE.measure(*args, STATS)
-            for sums in (STATS, ("x2", "e2"), ("clipped",), ("errors",), ()):
+            expected = _REFERENCE.measure(*args, MEASURED)
+            for sums in (MEASURED, ("x2", "e2"), ("clipped",), ("errors",), ()):
                 found = backend.measure(*args, sums)
                 require(found.count == blocks.size, f"counted {found.count} of {blocks.size}")
                 for name in SUMS:
@@ -198,14 +198,14 @@ def check_backend_leaves_its_input_alone(backend: Backend) -> None:
             fields = {name: array.copy() for name, array in params.fields().items()}
             codes = backend.encode(case.scheme, blocks, params, HALF_EVEN)
             values = backend.decode(case.scheme, codes, params)
-            backend.measure(case.scheme, blocks, params, HALF_EVEN, STATS)
+            backend.measure(case.scheme, blocks, params, HALF_EVEN, MEASURED)
             require_unchanged("blocks", case.blocks, blocks)
             kept = codes.copy(), values.copy()
             other = frozen(-blocks[:, ::-1])
             backend.decode(
                 case.scheme, backend.encode(case.scheme, other, params, HALF_EVEN), params
             )
-            backend.measure(case.scheme, other, params, HALF_EVEN, STATS)
+            backend.measure(case.scheme, other, params, HALF_EVEN, MEASURED)
             require_unchanged("the codes of the first call, by the second,", kept[0], codes)
             require_unchanged("the values of the first call, by the second,", kept[1], values)
             for name, array in params.fields().items():

@@ -24,7 +24,8 @@ def _stats(noise: float, seed: int = 0, count: int = 50) -> ErrorStats:
     x = random.standard_normal(count).astype(np.float32)
     values = (x + noise * random.standard_normal(count)).astype(np.float32)
     stats = measure_errors(x, values, STATS)
-    return dataclasses.replace(stats, clipped=float(count // 10), stored_bits=count * 5)
+    known = {"clipped": float(count // 10), "stored_bits": count * 5, "expected_e2": stats.e2}
+    return dataclasses.replace(stats, **known)
 
 
 def _histograms(x2: float, e2: float) -> dict[str, Any]:
