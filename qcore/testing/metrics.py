@@ -24,7 +24,11 @@ def _stats(noise: float, seed: int = 0, count: int = 50) -> ErrorStats:
     x = random.standard_normal(count).astype(np.float32)
     values = (x + noise * random.standard_normal(count)).astype(np.float32)
     stats = measure_errors(x, values, STATS)
-    known = {"clipped": float(count // 10), "stored_bits": count * 5, "expected_e2": stats.e2}
+    known: dict[str, Any] = {
+        "clipped": float(count // 10),
+        "stored_bits": count * 5,
+        "expected_e2": stats.e2,
+    }
     return dataclasses.replace(stats, **known)
 
 
