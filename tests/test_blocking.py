@@ -107,7 +107,7 @@ def check_chunks(layout: Layout, elements: int, *, whole: bool) -> None:
     assert len(members) == len(set(members))
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=40)
 @given(st.data(), st.lists(st.integers(0, 9), min_size=1, max_size=4).map(tuple))
 def test_chunks_cover_every_element_once_in_its_own_row(data: st.DataObject, shape: Shape) -> None:
     layout = layout_of(data.draw(st.sampled_from(granularities(shape))), shape)
@@ -279,7 +279,7 @@ def test_short_and_interleaved_blocks_are_handed_over_side_by_side(
         assert blocks.flags.c_contiguous != expected
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(st.data(), st.lists(st.integers(1, 9), min_size=1, max_size=4).map(tuple))
 def test_what_is_scattered_is_what_lies_there(data: st.DataObject, shape: Shape) -> None:
     """Each chunk writes its own elements, in any memory order of both sides, and no others."""

@@ -79,7 +79,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 # Laws
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=70)
 @given(BATCHES, st.sampled_from(EXACT))
 @example([np.float32([0.0]), np.float32([-0.0])], "minmax")
 @example([np.float32([-0.0]), np.float32([0.0])], "percentile:60")
@@ -107,7 +107,7 @@ def test_neither_chunks_nor_threads_matter(
     assert found == calibrate(activations, recipe, threads=1)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(BATCHES, st.sampled_from(SCHEMES), st.data())
 def test_static_is_dynamic_where_the_data_is_that_of_the_calibration(
     batches: list[Floats], scheme: str, data: st.DataObject
@@ -127,7 +127,7 @@ def test_static_is_dynamic_where_the_data_is_that_of_the_calibration(
     np.testing.assert_array_equal(known.dequantize(), dynamic.dequantize())
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(FLOATS, FLOATS)
 @example(0.0, -0.0)
 @example(float(np.float32(1e-45)), LARGEST)
@@ -156,7 +156,7 @@ def bits(recipe: Recipe) -> bytes:
     return np.hstack([lo, hi]).tobytes()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     st.dictionaries(
         st.text(max_size=5),
@@ -208,7 +208,7 @@ def document(place: tuple[str, ...] = (), value: Any = None) -> Any:
     return whole
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=70)
 @given(st.sampled_from(PLACES), JSON)
 @example(("ranges", "x", "lo"), 10**400)
 @example(("ranges", "x", "hi"), 1e39)

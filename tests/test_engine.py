@@ -108,7 +108,7 @@ def recipes(draw: st.DrawFn, shape: Shape) -> Recipe:
     )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(st.data(), tensors(), st.sampled_from([1, 3, 7, 20, 1 << 17]), st.sampled_from([1, 3]))
 def test_codes_scales_and_values_are_those_of_each_block_by_itself(
     data: st.DataObject, x: Floats, elements: int, threads: int

@@ -43,7 +43,7 @@ def pairs(draw: st.DrawFn) -> tuple[Floats, Floats]:
     return tuple(draw(hnp.arrays(np.float32, shape, elements=floats)) for _ in "xy")  # type: ignore[return-value]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(pairs(), st.floats(0, 100))
 def test_a_percentile_of_the_errors_is_the_nearest_rank_within_a_64th(
     pair: tuple[Floats, Floats], percent: float
@@ -86,7 +86,7 @@ def test_deciles_are_those_of_sorted_elements_but_for_a_bin(kind: str) -> None:
         assert error[sure].sum() * (1 - 1e-9) <= e2 <= error[near].sum() * (1 + 1e-9)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(pairs())
 def test_ten_deciles_are_the_whole(pair: tuple[Floats, Floats]) -> None:
     stats = measure_errors(*pair, STATS)

@@ -35,7 +35,7 @@ def assert_same(a: ErrorStats, b: ErrorStats, magnitude: float) -> None:
         assert getattr(a, name) == pytest.approx(getattr(b, name), rel=1e-12, abs=magnitude * 1e-12)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(pairs())
 def test_each_sum_is_its_formula_in_float64(pair: tuple[Floats, Floats]) -> None:
     x, values = (a.astype(np.float64) for a in pair)
@@ -53,7 +53,7 @@ def test_each_sum_is_its_formula_in_float64(pair: tuple[Floats, Floats]) -> None
     assert math.isnan(stats.clipped)  # the quantizer's to count
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(pairs(), st.lists(st.integers(0, 900), max_size=6))
 def test_any_split_merges_to_the_whole(pair: tuple[Floats, Floats], cuts: list[int]) -> None:
     x, values = (a.ravel() for a in pair)
@@ -80,7 +80,7 @@ STATS = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(STATS, STATS, STATS)
 def test_merging_is_associative_and_commutative_and_has_a_neutral_element(
     a: ErrorStats, b: ErrorStats, c: ErrorStats

@@ -35,19 +35,21 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     settings |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "NO_COLOR": "1", "COLUMNS": "100"}
     settings["PYTHONDONTWRITEBYTECODE"] = "1"  # the example's tests are run where they lie
 
-    def runner(program: str, *arguments: object) -> str:
-        command = [environment / "bin" / program, *map(str, arguments)]
+    def runner(program: str, *arguments: object, cwd: Path = folder) -> str:
+        own = [environment / "bin" / program]
+        pip = [sys.executable, "-m", "pip", "--python", environment]
+        command = [*(pip if program == "pip" else own), *map(str, arguments)]
         done = subprocess.run(
-            command, cwd=folder, env=settings, capture_output=True, text=True, check=False
+            command, cwd=cwd, env=settings, capture_output=True, text=True, check=False
         )
         line = " ".join(map(str, [program, *arguments]))
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     runner("pip", "install", "hatchling", "pytest>=8.3")
-    alone = ("--no-deps", "--no-build-isolation")  # the builder is there: none is fetched for each
-    runner("pip", "wheel", *alone, "--wheel-dir", wheels, *SOURCES)
+    for source in SOURCES:  # as pip does, but for an environment of its own each time
+        runner("hatchling", "build", "-t", "wheel", "-d", wheels, cwd=source)
     assert len(list(wheels.iterdir())) == len(SOURCES)
     runner("pip", "install", *wheels.iterdir())
     return runner

@@ -367,7 +367,7 @@ def test_beside_every_threshold_the_nearest_level_wins(bits: int, spec: str) -> 
 
 
 @pytest.mark.parametrize("policy", NEAREST)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     st.lists(st.integers(-300, 300), min_size=2, max_size=40, unique=True).map(sorted),
     st.lists(st.integers(-700, 700).map(lambda n: n / 2), min_size=1, max_size=40),
@@ -433,7 +433,7 @@ def test_beside_the_root_of_two_the_nearest_exponent_wins(bits: int, signed: boo
         np.testing.assert_array_equal(codes, by_exponent(t, bits, signed), err_msg=policy)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(st.floats(2.0**-140, 4.0, width=32))
 def test_the_exponent_of_any_float32_is_rounded_exactly(t: float) -> None:
     grid = level_grid(8, "pot:signed=false")

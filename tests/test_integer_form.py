@@ -171,7 +171,7 @@ def tensors(draw: st.DrawFn) -> tuple[Floats, str]:
 # --- laws -----------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=70)
 @given(tensors(), st.sampled_from(CASES), st.sampled_from(["float32", "float16", "pow2"]))
 def test_integers_scales_and_constants_are_the_values(
     tensor: tuple[Floats, str], case: tuple[str, int, int], scale_format: str
@@ -197,7 +197,7 @@ def test_integers_scales_and_constants_are_the_values(
         np.testing.assert_array_equal(values, q.dequantize())
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(tensors(), st.sampled_from(["symmetric", "asymmetric", "uniform", "apot"]))
 def test_one_row_of_scales_stands_for_all_rows_or_there_is_one_a_row(
     tensor: tuple[Floats, str], scheme: str
@@ -230,7 +230,7 @@ def test_every_code_becomes_its_own_integer(scheme: str, bits: int, digits: int)
     assert rows.scale.tolist() == [[quantizer.grid.step]]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(
     st.lists(st.integers(-(2**17), 2**17), min_size=2, max_size=30, unique=True).map(sorted),
     st.integers(-12, 12),

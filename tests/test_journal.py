@@ -167,7 +167,7 @@ def test_a_run_that_is_another_is_refused_and_the_difference_shown(
 def test_so_is_another_version(file: Path, journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compare(file, RECIPES, journal=journal)
     versions = {"version": "9.9", "plugins": {"qcore-quant": "9.9"}}
-    monkeypatch.setattr("qcore.journal.versions", lambda: versions)
+    monkeypatch.setattr("qcore.run_identity.versions", lambda: versions)
     with pytest.raises(UsageError, match=r"qcore version: was [\d.]+, is 9\.9"):
         compare(file, RECIPES, journal=journal, resume=True)
 

@@ -54,7 +54,7 @@ def tensors(low: float, high: float) -> st.SearchStrategy[np.ndarray]:
 
 
 @pytest.mark.parametrize("spec", EVEN)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     tensors(2.0**-12, 2.0**12),
     st.sampled_from(["float32", "pow2", "float16", "pow2:floor"]),

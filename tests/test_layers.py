@@ -237,7 +237,7 @@ def test_backends_agree_to_an_ulp_however_the_output_is_cut(
 
 
 @BACKENDS
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     st.sampled_from([(8, 8), (8, 4), (12, 8), (16, 16)]),
     st.integers(1, 200),

@@ -160,7 +160,7 @@ def test_every_code_has_the_same_value(type_name: str) -> None:
 
 
 @pytest.mark.parametrize("type_name", TYPES)
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(
     values=st.lists(st.floats(-(2.0**20), 2.0**20, width=32), min_size=1, max_size=12),
     scale=st.floats(2.0**-10, 2.0**20, width=32),
@@ -208,7 +208,7 @@ def test_scale_zero_point_and_codes_are_those_of_dynamic_quantize_linear(shift: 
         assert_dynamic(((random.normal(0, 1, 200) + shift) * spread).astype(np.float32))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(st.lists(st.floats(-(2.0**60), 2.0**60, width=32), min_size=1, max_size=12))
 def test_dynamic_quantize_linear_agrees_on_any_values(values: list[float]) -> None:
     x = np.array(values, np.float32)

@@ -172,7 +172,7 @@ def codes_of(random: np.random.Generator, dtype: str, shape: tuple[int, ...]) ->
 
 
 @BACKENDS
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=40)
 @given(
     DTYPE,
     DTYPE,
@@ -205,7 +205,7 @@ def test_any_qlinear_matmul_agrees_but_beside_ties(backend: str, output: str) ->
     """There our rule rounds, then adds the zero point; ONNX's reference adds, then rounds."""
     seen: dict[str, int] = {"compared": 0, "inside": 0, "all": 0}
 
-    @settings(deadline=None, max_examples=120, database=None, derandomize=True)
+    @settings(deadline=None, max_examples=60, database=None, derandomize=True)
     @given(
         DTYPE,
         DTYPE,

@@ -49,7 +49,7 @@ def cases(draw: st.DrawFn) -> tuple[NDArray[Any], int, bool]:
     return codes, bits, signed
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(cases())
 def test_any_codes_come_back_in_their_shape_and_the_smallest_dtype(
     case: tuple[NDArray[Any], int, bool],
@@ -64,7 +64,7 @@ def test_any_codes_come_back_in_their_shape_and_the_smallest_dtype(
     np.testing.assert_array_equal(back, codes)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(cases())
 def test_the_bytes_are_one_big_integer_in_base_2_to_the_bits(
     case: tuple[NDArray[Any], int, bool],

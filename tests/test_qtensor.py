@@ -96,7 +96,7 @@ def test_each_stored_field_is_filled_up_to_a_byte_by_itself() -> None:
     assert q.bits_per_weight == 60 / 9
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(
     hnp.array_shapes(min_dims=1, max_dims=3, max_side=9),
     st.integers(1, 12),

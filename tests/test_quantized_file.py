@@ -444,7 +444,7 @@ def test_a_tensor_of_nothing_may_have_any_shape_that_numpy_has(
 
 
 @settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=70, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.data())
 def test_whatever_is_changed_in_the_metadata_no_other_error_is_raised(

@@ -158,7 +158,7 @@ def specs(kind: str) -> st.SearchStrategy[str]:
     return st.sampled_from([spec for id in qcore.ids(kind) for spec in SPECS.get(id, [id])])
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(
     specs("scheme"),
     st.integers(4, 8),

@@ -91,7 +91,7 @@ def arrays(draw: st.DrawFn) -> NDArray[Any]:
 
 
 @settings(
-    deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     st.dictionaries(st.text(max_size=9), arrays(), max_size=5),

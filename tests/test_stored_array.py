@@ -38,7 +38,7 @@ def packed(draw: st.DrawFn) -> tuple[StoredArray, NDArray[Any]]:
     return StoredArray(dtype.name, bits, array.shape, signed), array
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(packed())
 def test_integers_come_back_and_take_the_bits_declared(
     case: tuple[StoredArray, NDArray[Any]],

@@ -85,7 +85,7 @@ def quantized(draw: st.DrawFn) -> QuantizedTensor:
 
 
 @settings(
-    deadline=None, max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(quantized())
 def test_any_tensor_comes_back_and_takes_the_bytes_declared(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import qcore
 from qcore.error_stats import SUMS, ErrorStats, measure_errors
-from qcore.results import evaluate
+from qcore.evaluation import evaluate
 
 Wide = NDArray[np.float64]
 
@@ -46,7 +46,7 @@ def stats_of(x: Any, values: Any) -> ErrorStats:
 
 
 @pytest.mark.parametrize("id", FORMULAS)
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(
     x=hnp.arrays(np.float32, st.integers(1, 50), elements=st.floats(0.5, 64, width=32)),
     seed=st.integers(0, 1000),
@@ -122,7 +122,7 @@ def test_ratios_do_not_depend_on_the_scale_of_the_tensor(scale: float) -> None:
     assert metric("cosine").from_stats(stats) == pytest.approx(1, rel=1e-6)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(
     hnp.arrays(np.float32, 7, elements=st.floats(-64, 64, width=32)),
     hnp.arrays(np.float32, 7, elements=st.floats(-64, 64, width=32)),

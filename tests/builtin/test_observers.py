@@ -65,7 +65,7 @@ def bits_of(ends: Range) -> bytes:
     return b"".join(np.ascontiguousarray(end).tobytes() for end in ends)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(split_blocks())
 def test_minmax_is_the_least_and_the_greatest_whole_or_in_pieces(
     case: tuple[Floats, list[Floats]],
@@ -114,7 +114,7 @@ def nearest_rank(row: list[float], p: float) -> tuple[float, float]:
     return lo, hi
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(split_blocks(), PERCENTS)
 def test_percentile_is_the_nearest_rank_whole_or_in_pieces(
     case: tuple[Floats, list[Floats]], p: float
@@ -126,7 +126,7 @@ def test_percentile_is_the_nearest_rank_whole_or_in_pieces(
         np.testing.assert_array_equal(np.hstack([lo, hi]), expected)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(split_blocks(), PERCENTS)
 @example((np.float32([[0.0, -0.0]]), [np.float32([[-0.0]]), np.float32([[0.0]])]), 100)
 @example((np.float32([[0.0, 0.0, -0.0]]), [np.float32([[-0.0, 0.0]]), np.float32([[0.0]])]), 60)
@@ -137,7 +137,7 @@ def test_percentile_in_pieces_is_the_whole_bit_for_bit(
     assert bits_of(in_pieces(Percentile(p), pieces)) == bits_of(Percentile(p).observe(blocks, None))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(split_blocks(), PERCENTS, st.randoms())
 def test_percentile_pieces_merge_in_any_order_and_grouping(
     case: tuple[Floats, list[Floats]], p: float, random: Any
@@ -231,7 +231,7 @@ def test_mse_is_the_best_of_the_documented_shrinkages(trial: tuple[Any, ...]) ->
         assert hi[row, 0] == most[row, 0] * best
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     hnp.arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(1, 30)),
                elements=st.floats(-(2.0**40), 2.0**40, width=32)),

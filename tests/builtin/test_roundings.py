@@ -127,7 +127,7 @@ def test_what_trips_the_usual_formulas_rounds_as_in_decimal_arithmetic(
 
 
 @pytest.mark.parametrize("id", TABLE)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     st.lists(
         st.one_of(

@@ -54,7 +54,7 @@ def test_scales_stay_in_shape_and_become_float32(spec: str, dtype: type) -> None
 
 
 @pytest.mark.parametrize("spec", SPECS)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(st.floats(2.0**-24, 60000.0))
 def test_what_is_stored_is_stored_as_it_is(spec: str, scale: float) -> None:
     (once,) = snapped(spec, scale)
@@ -206,7 +206,7 @@ def exactly(mode: str, scale: float) -> Fraction:
 
 
 @pytest.mark.parametrize("mode", ["up", "nearest", "floor"])
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(
     st.one_of(
         st.floats(2.0**-126, 2.0**127),

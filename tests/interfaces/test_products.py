@@ -93,7 +93,7 @@ def sides(draw: st.DrawFn) -> tuple[AffineRows, AffineRows]:
 
 
 @BACKENDS
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=70)
 @given(sides())
 def test_the_product_of_values_is_exact_but_for_one_rounding_to_float32(
     id: str, xw: tuple[AffineRows, AffineRows]
@@ -104,7 +104,7 @@ def test_the_product_of_values_is_exact_but_for_one_rounding_to_float32(
     np.testing.assert_array_equal(y, (values(x) @ values(w).T).astype(np.float32), strict=True)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=40)
 @given(sides(), st.integers(1, 30), st.integers(1, 20), st.booleans(), st.booleans())
 def test_the_size_of_the_pieces_changes_nothing(
     xw: tuple[AffineRows, AffineRows], tile: int, strip: int, relu: bool, requantized: bool
@@ -127,7 +127,7 @@ def test_the_size_of_the_pieces_changes_nothing(
 
 
 @BACKENDS
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(sides(), st.booleans(), st.booleans())
 def test_bias_comes_before_relu(
     id: str, xw: tuple[AffineRows, AffineRows], bias: bool, relu: bool
@@ -162,7 +162,7 @@ def test_codes_of_the_output_are_those_of_its_float32_values(
         np.testing.assert_array_equal(codes, once.codes, strict=True, err_msg=rounding)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(st.integers(1, 9), st.integers(0, 5), st.sets(st.integers(1, 8)), st.sampled_from(ROUNDINGS))
 def test_an_epilogue_may_be_finished_in_pieces(
     rows: int, columns: int, cuts: set[int], rounding: str
@@ -180,7 +180,7 @@ def test_an_epilogue_may_be_finished_in_pieces(
         np.testing.assert_array_equal(found, whole)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(sides())
 def test_corrections_are_all_that_constants_add(xw: tuple[AffineRows, AffineRows]) -> None:
     x, w = xw
@@ -199,7 +199,7 @@ def test_corrections_are_all_that_constants_add(xw: tuple[AffineRows, AffineRows
             np.testing.assert_array_equal(left @ right, added)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(st.sampled_from(DIGITS), st.integers(0, 5), st.integers(0, 40), st.integers(1, 12))
 def test_sums_of_rows_are_exact_in_any_spans(
     digits: tuple[str, ...], rows: int, depth: int, group: int

@@ -118,7 +118,7 @@ def operands(draw: st.DrawFn, most_axes: int = 4) -> tuple[Integers, Integers]:
 
 
 @BACKENDS
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(operands(), st.booleans())
 def test_every_integer_is_that_of_int64(
     id: str, ab: tuple[Integers, Integers], prepared: bool
@@ -321,7 +321,7 @@ def test_spans_of_a_bound_cover_k_and_hold_the_largest_products(depth: int, boun
     assert all((span.stop - span.start + 1) * bound > 2**24 for span in spans[:-1])  # no shorter
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(
     st.integers(0, 3000),
     st.sampled_from([0, 1, 2, 5]),
@@ -353,7 +353,7 @@ def test_the_fullest_column_decides() -> None:
     assert len(spans_of_matrix(b * 127, 128)) == 4
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     st.integers(1, 2500),
     st.sampled_from(PAIRS),
@@ -392,7 +392,7 @@ def test_spans_two_elements_longer_would_lose_a_sum(left: str, right: str) -> No
     assert (exact_sum(a, factor.matrix, [slice(0, length + 2)]) != exact(a, b)).all()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     st.sets(st.integers(1, 59)),
     st.integers(0, 9),
@@ -421,7 +421,7 @@ def cut_in_strips(rows: int, width: int) -> list[slice]:
 
 
 @pytest.mark.parametrize(("cut", "elements"), [(cut_in_tiles, 1 << 22), (cut_in_strips, 1 << 15)])
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     st.one_of(
         st.tuples(st.integers(0, 10**6), st.integers(0, 100)),
@@ -438,7 +438,7 @@ def test_pieces_cover_the_rows_and_stay_small(
     assert largest * width <= max(elements, width)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=40)
 @given(operands(), st.booleans(), st.integers(1, 40), st.integers(1, 20), st.integers(1, 4000))
 def test_the_size_of_the_pieces_changes_nothing(
     ab: tuple[Integers, Integers], prepared: bool, tile: int, strip: int, cast: int

@@ -107,7 +107,7 @@ def test_an_all_zero_block_has_scale_one_and_codes_zero(spec: str, scale_format:
 
 
 @pytest.mark.parametrize("spec", [*SYMMETRIC, *ASYMMETRIC, *APOT])
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(st.data(), st.booleans())
 def test_a_constant_block_is_exact_to_one_ulp(
     spec: str, data: st.DataObject, negative: bool

@@ -541,7 +541,7 @@ def test_a_model_cut_off_anywhere_is_refused(data_file: Path) -> None:
         assert READER.sniff(path) == is_whole
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(
     damage=st.lists(
         st.tuples(st.integers(0, len(CONTENT) - 1), st.integers(0, 255)), min_size=1, max_size=3

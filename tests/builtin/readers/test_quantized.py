@@ -97,7 +97,7 @@ def test_the_mark_is_found_whatever_is_first_among_the_metadata(tmp_path: Path, 
 
 
 @settings(
-    deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.binary(max_size=30))
 def test_whatever_follows_the_mark_is_read_or_a_read_error(tmp_path: Path, junk: bytes) -> None:

@@ -438,7 +438,7 @@ def bits(torch: Any, tensor: Any) -> bytes:
     return data.tobytes()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_what_torch_saves_is_read_as_torch_loads_it(
     torch: Any, scratch: Path, data: st.DataObject

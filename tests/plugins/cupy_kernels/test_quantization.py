@@ -125,7 +125,7 @@ scales = st.one_of(st.floats(2.0**-149, LARGEST, width=32), st.floats(2.0**-20, 
     data=st.data(),
 )
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_any_float_any_params_any_policy(
     backend: Backend,
