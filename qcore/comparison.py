@@ -19,7 +19,7 @@ from qcore.recipe import Recipe
 from qcore.results import Comparison, Interrupted, Row
 from qcore.running import team_of
 from qcore.sources import TensorRef
-from qcore.tensor_job import Found
+from qcore.tensor_task import Found
 
 
 class Watch(Protocol):

@@ -18,7 +18,8 @@ from qcore.interfaces.workers import Team
 from qcore.parcel import needs_of, pack, send
 from qcore.scheduling import Job, run_here, run_over
 from qcore.sources import TensorRef
-from qcore.tensor_job import Found, Task, measure_in_pieces, measure_tensor
+from qcore.tensor_job import measure_in_pieces, measure_tensor
+from qcore.tensor_task import Found, Task
 
 _LEAST, _MOST = 1 << 14, 1 << 26
 """Elements × recipes of a task: long enough to be sent, short enough to be lost."""

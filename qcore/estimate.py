@@ -14,7 +14,7 @@ from qcore.preparing import Run
 from qcore.running import measure_all
 from qcore.scheduling import default_threads
 from qcore.sources import TensorRef, from_arrays
-from qcore.tensor_job import Task
+from qcore.tensor_task import Task
 
 _ENOUGH = 0.3
 """Seconds of a trial; before that, more elements are tried."""

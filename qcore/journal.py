@@ -10,9 +10,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,12 +19,12 @@ from qcore import json_file
 from qcore.error_stats import ErrorStats
 from qcore.errors import QcoreError, ReadError, UsageError
 from qcore.json_file import checked, member
-from qcore.loading import versions
 from qcore.measuring import Measurement
 from qcore.outputs import OutputError
+from qcore.run_identity import differences, run_identity
 from qcore.sources import TensorRef
 from qcore.stats_record import from_record, to_record
-from qcore.tensor_job import Found, Task
+from qcore.tensor_task import Found, Task
 
 _VERSION = 1
 _SHOWN_DIFFERENCES = 6
@@ -60,7 +59,7 @@ class Journal:
             UsageError: there is a journal already; or it is of another run, and how it differs.
             ReadError: it cannot be read.
         """
-        described = _described(refs, task)
+        described = {"journal": _VERSION, **run_identity(refs, task)}
         first = _line(described)
         content = _content(path) if path.exists() else None
         if content is not None and not resume:
@@ -126,69 +125,18 @@ class Journal:
         self._file.close()
 
 
-def _described(refs: Sequence[TensorRef], task: Task) -> dict[str, Any]:
-    """What a run is: nothing that is computed depends on anything else."""
-    return {
-        "journal": _VERSION,
-        "qcore": versions(),
-        "cases": [str(case) for case in task.cases],
-        "options": task.options(),
-        "inputs": _identities([*refs, *task.further_refs()]),
-    }
-
-
 def _digest(described: dict[str, Any]) -> str:
     """A checksum of the recipes, of what every tensor's file is, and of all versions."""
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _identities(refs: Iterable[TensorRef]) -> dict[str, Any]:
-    """Of each file its size and time of change, and a hash of what it says that it holds."""
-    by_file: dict[str, list[TensorRef]] = {}
-    for ref in refs:  # a tensor may lie in another file than the one that names it
-        file = ref.source if ref.info is None else str(ref.info.path)
-        by_file.setdefault(file, []).append(ref)
-    identities = {}
-    for source, members in by_file.items():
-        said = repr([_said(ref) for ref in members])
-        identity: dict[str, Any] = {"tensors": hashlib.sha256(said.encode()).hexdigest()[:16]}
-        try:
-            status = os.stat(source)
-            identity |= {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
-        except OSError:  # an array, or a remote file: its listing says what there is to say
-            pass
-        identities[source] = identity
-    return identities
-
-
-def _said(ref: TensorRef) -> tuple[Any, ...]:
-    """What a file says of a tensor; of an array, what it holds."""
-    held = None if ref.info is not None else hashlib.sha256(ref.load().tobytes()).hexdigest()
-    return ref.name, ref.shape, ref.dtype, ref.info, held
-
-
 def _refuse_difference(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
-    differences = list(_differences("", old, new))
-    if differences:
-        shown = "; ".join(differences[:_SHOWN_DIFFERENCES])
-        more = len(differences) - _SHOWN_DIFFERENCES
+    changes = list(differences("", old, new))
+    if changes:
+        shown = "; ".join(changes[:_SHOWN_DIFFERENCES])
+        more = len(changes) - _SHOWN_DIFFERENCES
         rest = f"; and {more} more" if more > 0 else ""
         raise UsageError(f"journal '{path}' is of another run: {shown}{rest}")
-
-
-def _differences(name: str, old: Any, new: Any) -> Iterator[str]:
-    """What changed, said briefly, member by member."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in [*old, *(key for key in new if key not in old)]:
-            where = f"{name} {key}".strip()
-            yield from _differences(where, old.get(key), new.get(key))
-    elif isinstance(old, list) and isinstance(new, list):
-        yield from (f"{name}: no longer {item}" for item in old if item not in new)
-        yield from (f"{name}: new {item}" for item in new if item not in old)
-        if sorted(map(str, old)) == sorted(map(str, new)) and old != new:
-            yield f"{name}: in another order"
-    elif old != new:
-        yield f"{name}: was {old}, is {new}"
 
 
 def _entry(found: Found) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from qcore.case import FLOAT, ActivationRecipe, Case, Stored
 from qcore.engine import usable_backend
 from qcore.error_stats import EXPECTED, ErrorStats
 from qcore.errors import QcoreError, ReadError, UsageError
+from qcore.evaluation import evaluate
 from qcore.interfaces.backend import Backend
 from qcore.interfaces.metric import Metric
 from qcore.interfaces.workers import Team
@@ -23,16 +24,10 @@ from qcore.measuring import Measurement
 from qcore.observing import NonFinite, check_nonfinite
 from qcore.outputs import OutputTask
 from qcore.recipe import Recipe
-from qcore.results import Comparison, Row, evaluate
+from qcore.results import Comparison, Row
 from qcore.running import measure_all, with_journal
-from qcore.sources import (
-    Selection,
-    TensorRef,
-    Unreadable,
-    from_arrays,
-    from_paths,
-)
-from qcore.tensor_job import Found, Task
+from qcore.sources import Selection, TensorRef, Unreadable, from_arrays, from_paths
+from qcore.tensor_task import Found, Task
 
 OUTPUT_METRICS = ("output_sqnr_db", "output_rel_l2")
 """The metrics that a comparison with activations has beside them."""

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from qcore.blame import contained
 from qcore.case import ActivationRecipe, Case, Stored
 from qcore.error_detail import drawn
 from qcore.error_stats import ErrorStats
+from qcore.evaluation import evaluate
 from qcore.interfaces.metric import Metric
 from qcore.loading import versions
 from qcore.outputs import OutputError
@@ -226,30 +226,6 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, comparison: Comparison) -> None:
         super().__init__()
         self.comparison = comparison
-
-
-def evaluate(
-    metrics: Sequence[Metric],
-    stats: ErrorStats,
-    output: ErrorStats,
-    failed: dict[str, str] | None = None,
-) -> dict[str, float]:
-    """The metrics of some sums, over a tensor and over its layer's output, by spec.
-
-    NaN where there are no elements, and where a metric fails: `failed` is then told why, by spec.
-    """
-    scopes = {"tensor": stats, "output": output}
-    values: dict[str, float] = {}
-    for metric in metrics:
-        sums = scopes[metric.scope]
-        try:
-            with contained():
-                values[str(metric)] = float(metric.from_stats(sums)) if sums.count else math.nan
-        except Exception as error:  # of a plugin: the other metrics stand
-            values[str(metric)] = math.nan
-            if failed is not None:
-                failed[str(metric)] = f"metric '{metric}' failed: {type(error).__name__}: {error}"
-    return values
 
 
 def _histogram(stats: ErrorStats) -> dict[str, Any]:

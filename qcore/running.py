@@ -14,7 +14,8 @@ from qcore.journal import Journal
 from qcore.loading import create
 from qcore.scheduling import run_in_threads
 from qcore.sources import TensorRef
-from qcore.tensor_job import Found, Task, measure_tensor
+from qcore.tensor_job import measure_tensor
+from qcore.tensor_task import Found, Task
 
 THREADS = "threads"
 _UNKNOWN_SIZE = 4

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from qcore.cli import compare_options as option
 from qcore.cli.options import (
-    RESULTS,
-    TENSORS,
     Exclude,
     Include,
     Integers,
+    MinDim,
     NonFinite,
     NonFiniteChoice,
     Strict,
     Threads,
     axes,
     items,
-    many,
     widths,
 )
 from qcore.cli.output import (
@@ -37,187 +33,42 @@ from qcore.cli.output import (
 if TYPE_CHECKING:
     from qcore.results import Comparison
 
-_AXES = "What is compared"
-_LAYERS = "What layers receive"
-_RUNS = "How it runs"
-
 _INTERRUPTED = 130
 
 
 def compare(
-    paths: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="PATH",
-            help="Files or folders: safetensors, npy, npz. (default: bundled samples)",
-            show_default=False,
-        ),
-    ] = None,
-    scheme: Annotated[
-        list[str] | None,
-        many("--scheme", "Schemes, such as symmetric,apot:k=3. (default: all)", _AXES),
-    ] = None,
-    bits: Annotated[
-        list[str] | None, many("--bits", "Widths of a code. (default: 8,4)", _AXES)
-    ] = None,
-    granularity: Annotated[
-        list[str] | None,
-        many(
-            "--granularity",
-            "tensor, channel:0, group:128, block:128:128, token. (default: tensor)",
-            _AXES,
-        ),
-    ] = None,
-    rounding: Annotated[
-        list[str] | None,
-        many("--rounding", "half-even, half-away, stochastic:1, ... (default: half-even)", _AXES),
-    ] = None,
-    observer: Annotated[
-        list[str] | None,
-        many("--observer", "minmax, percentile:99.9, mse, fixed:0:1. (default: minmax)", _AXES),
-    ] = None,
-    scale_format: Annotated[
-        list[str] | None,
-        many("--scale-format", "float32, float16, bfloat16, pow2. (default: float32)", _AXES),
-    ] = None,
-    backend: Annotated[
-        str | None,
-        typer.Option(help="What to run on. (default: numpy)", rich_help_panel=_AXES),
-    ] = None,
-    against: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILE",
-            help="Another checkpoint with the same tensors, such as what another tool has "
-            "quantized: its error is measured too, and alone where no option of this panel is "
-            "given; may be repeated.",
-            show_default=False,
-            rich_help_panel=_AXES,
-        ),
-    ] = None,
-    activations: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILE",
-            help="Measure the output of layers too: a file with their inputs, fc1.input for "
-            "fc1.weight, or synthetic:normal; may be repeated. (default, without PATH: the "
-            "samples' own)",
-            show_default=False,
-            rich_help_panel=_LAYERS,
-        ),
-    ] = None,
-    activation_scheme: Annotated[
-        list[str] | None,
-        many(
-            "--activation-scheme",
-            "float, which leaves them as they are, asymmetric, ... (default: float; asymmetric "
-            "where bits are given)",
-            _LAYERS,
-        ),
-    ] = None,
-    activation_bits: Annotated[
-        list[str] | None, many("--activation-bits", "Widths of their codes. (default: 8)", _LAYERS)
-    ] = None,
-    activation_granularity: Annotated[
-        list[str] | None,
-        many("--activation-granularity", "token, tensor, ... (default: token)", _LAYERS),
-    ] = None,
+    paths: option.Paths = None,
+    scheme: option.Scheme = None,
+    bits: option.Bits = None,
+    granularity: option.Granularity = None,
+    rounding: option.Rounding = None,
+    observer: option.Observer = None,
+    scale_format: option.ScaleFormat = None,
+    backend: option.Backend = None,
+    against: option.Against = None,
+    activations: option.Activations = None,
+    activation_scheme: option.ActivationScheme = None,
+    activation_bits: option.ActivationBits = None,
+    activation_granularity: option.ActivationGranularity = None,
     include: Include = None,
     exclude: Exclude = None,
-    min_ndim: Annotated[
-        int, typer.Option(min=0, help="The fewest dimensions.", rich_help_panel=TENSORS)
-    ] = 2,
+    min_ndim: MinDim = 2,
     integers: Integers = False,
     nonfinite: NonFinite = NonFiniteChoice.error,
-    metric: Annotated[
-        list[str] | None, many("--metric", "More columns, such as mae,clipped.", RESULTS)
-    ] = None,
-    per_tensor: Annotated[
-        bool,
-        typer.Option(
-            "--per-tensor",
-            help="A row a tensor, worst first.",
-            metavar="",
-            rich_help_panel=RESULTS,
-        ),
-    ] = False,
-    deciles: Annotated[
-        bool,
-        typer.Option(
-            "--deciles",
-            help="The SQNR of each tenth of the elements, from the smallest |x| to the largest.",
-            metavar="",
-            rich_help_panel=RESULTS,
-        ),
-    ] = False,
-    expect: Annotated[
-        bool,
-        typer.Option(
-            "--expect",
-            help="The SQNR that theory expects, beside it: of the distribution that fits.",
-            metavar="",
-            rich_help_panel=RESULTS,
-        ),
-    ] = False,
-    sort: Annotated[
-        str | None,
-        typer.Option(
-            metavar="METRIC",
-            help="What to sort by. (default: sqnr_db, with activations output_sqnr_db)",
-            rich_help_panel=RESULTS,
-        ),
-    ] = None,
+    metric: option.Metric = None,
+    per_tensor: option.PerTensor = False,
+    deciles: option.Deciles = False,
+    expect: option.Expect = False,
+    sort: option.Sort = None,
     format: OutputFormat = Format.table,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Write there, not to the screen.", rich_help_panel=RESULTS
-        ),
-    ] = None,
+    output: option.Output = None,
     threads: Threads = None,
-    executor: Annotated[
-        str,
-        typer.Option(
-            help="Where the work is done: threads, processes, dask, dask:tcp://HOST:8786.",
-            rich_help_panel=_RUNS,
-        ),
-    ] = "threads",
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="How many processes. (default: one a processor; of a cluster all)",
-            show_default=False,
-            rich_help_panel=_RUNS,
-        ),
-    ] = None,
-    journal: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Keep what is done there, a line a row, so that a run can be gone on with.",
-            rich_help_panel=_RUNS,
-        ),
-    ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume", help="Go on with that journal.", metavar="", rich_help_panel=_RUNS
-        ),
-    ] = False,
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            help="Say what it would take, and do nothing.",
-            metavar="",
-            rich_help_panel=_RUNS,
-        ),
-    ] = False,
-    quiet: Annotated[
-        bool,
-        typer.Option("--quiet", help="No progress.", metavar="", rich_help_panel=_RUNS),
-    ] = False,
+    executor: option.Executor = "threads",
+    workers: option.Workers = None,
+    journal: option.Journal = None,
+    resume: option.Resume = False,
+    dry_run: option.DryRun = False,
+    quiet: option.Quiet = False,
     strict: Strict = False,
 ) -> int:
     """Compare recipes on stored tensors: the product of all the values given.
@@ -229,9 +80,10 @@ def compare(
     """
     import qcore
     from qcore import samples
+    from qcore.cli.comparison_table import ComparisonTable
     from qcore.cli.interrupts import second_at_once
     from qcore.cli.progress import watching
-    from qcore.cli.tables import ComparisonTable, estimate_table
+    from qcore.cli.tables import estimate_table
     from qcore.comparison import carry_out
     from qcore.estimate import estimate
     from qcore.preparing import prepare
