@@ -122,15 +122,17 @@ class StudentT(Symmetric):
         df = self.df
         mass = _special().stdtr(df, -y)
         first = (df + y * y) * self._density(y) / (df - 1)
-        return np.array([mass, first, ((df - 1) * y * first + df * mass) / (df - 2)])
+        second = (df - 1) / (df - 2) * y * first + df / (df - 2) * mass
+        return np.array([mass, first, second])
 
     def _tail_end(self, share: Floats) -> Floats:
         return np.asarray(-_special().stdtrit(self.df, share))
 
     def _density(self, y: Floats) -> Floats:
-        height = math.exp(math.lgamma((self.df + 1) / 2) - math.lgamma(self.df / 2))
+        height = _special().poch(self.df / 2, 0.5)  # Γ((df + 1) / 2) / Γ(df / 2), of any df
         power = np.exp(-(self.df + 1) / 2 * np.log1p(y * y / self.df))
-        return height / math.sqrt(self.df * math.pi) * power
+        density: Floats = height / math.sqrt(self.df * math.pi) * power
+        return density
 
 
 DISTRIBUTIONS: dict[str, type[Distribution]] = {

@@ -9,7 +9,7 @@ import numpy as np
 
 from qcore.distributions import distribution as of_spec
 from qcore.errors import UsageError
-from qcore.extremes import extremes
+from qcore.extremes import Extremes, extremes
 from qcore.random_values import Distribution
 from qcore.recipe import DEFAULTS, Recipe
 from qcore.staircase import Staircase
@@ -107,6 +107,7 @@ def expect(
     """
     recipe = Recipe.parse(recipe) if isinstance(recipe, str) else recipe
     law = of_spec(distribution)
+    law.check_float32()
     if recipe.observer != DEFAULTS["observer"]:
         message = f"observer={recipe.observer} has no expected range; give alpha, such as optimal"
         raise UsageError(message)
@@ -116,21 +117,26 @@ def expect(
         size = DEFAULT_SIZE if size is None else _checked_size(size)
         reach, noise = _over_blocks(recipe, law, size)
     else:
-        reach = _optimal_alpha(recipe, law) if alpha == OPTIMAL else _checked_alpha(alpha)
+        optimal = isinstance(alpha, str) and alpha == OPTIMAL
+        reach = _optimal_alpha(recipe, law) if optimal else _checked_alpha(alpha)
         noise = _over_range(recipe, law, reach)
     return Expectation(recipe, law, size, reach, float(law.moments[2]), *noise)
 
 
 def _checked_size(size: int) -> int:
-    if size != int(size) or size < 2:
-        raise UsageError(f"size={size}: a block of random values holds at least 2")
-    return int(size)
+    try:
+        whole = int(size)
+    except (TypeError, ValueError, OverflowError):
+        whole = 0
+    if size != whole or not 2 <= whole < 2**63:
+        raise UsageError(f"size={size}: a block of random values holds at least 2, and under 2^63")
+    return whole
 
 
 def _checked_alpha(alpha: float | str) -> float:
     try:
-        value = float(alpha)
-    except ValueError:
+        value = math.nan if isinstance(alpha, bool | np.bool_) else float(alpha)
+    except (TypeError, ValueError, OverflowError):
         value = math.nan
     if not 0 < value < math.inf:
         raise UsageError(f"alpha={alpha} is neither a number above 0 nor '{OPTIMAL}'")
@@ -162,7 +168,13 @@ def _optimal_alpha(recipe: Recipe, law: Distribution) -> float:
 
 def _over_blocks(recipe: Recipe, law: Distribution, size: int) -> tuple[float, Noise]:
     """The expected reach of minmax's range, and the noise with it."""
-    ranges = extremes(law, size)
+    return mean_over(extremes(law, size), recipe, law, size)
+
+
+def mean_over(
+    ranges: Extremes, recipe: Recipe, law: Distribution, size: int
+) -> tuple[float, Noise]:
+    """The same over some ranges that stand for all those of blocks of so many values."""
     means = np.zeros(3)
     rows = zip(ranges.lo, ranges.hi, ranges.at_lo, ranges.weight, strict=True)
     for lo, hi, at_lo, weight in rows:

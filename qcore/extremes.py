@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from qcore.distributions import StudentT
+from qcore.errors import UsageError
 from qcore.random_values import Distribution
 
 Floats = NDArray[np.float64]
@@ -17,6 +19,10 @@ _SPAN, _NODES = (-5.0, 8.0), 160
 
 In blocks below 16 values single ones matter: there are more nodes, inversely to the size.
 """
+
+_LEAST_DF = 2.3
+"""Of Student's t: below it, more than 1 % of the mean square of the largest value lies beyond
+those scores, whatever the size."""
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -47,9 +53,15 @@ def extremes(distribution: Distribution, size: int) -> Extremes:
     is the outermost of n − 1 values within ±M: one for every z and either end, its probability
     stepping by the golden ratio, so that (z, probability) is a lattice. So errors that jump or
     oscillate with the range, as of a power-of-two scale or of few codes, are met at many places.
+
+    Raises:
+        UsageError: the distribution has tails too heavy for that.
     """
     from scipy.special import log_ndtr
 
+    if isinstance(distribution, StudentT) and distribution.df < _LEAST_DF:
+        message = f"'{distribution}': the mean range of minmax needs df of {_LEAST_DF} or above"
+        raise UsageError(f"{message}; give a range instead, such as --alpha optimal")
     count = max(_NODES, _NODES * 16 // size)
     scores = np.linspace(*_SPAN, count)
     beyond = -np.expm1(log_ndtr(scores) / size)  # P(|x| > M)

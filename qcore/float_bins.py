@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, Decimal
 from typing import Any, Self
 
 import numpy as np
@@ -121,6 +122,19 @@ class Histogram:
             sums[name] = np.bincount(index, added, 2 * _HALF)[taken].astype(np.float64)
         return cls((taken - _HALF).astype(np.int32), counts[taken].astype(np.int64), sums)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Histogram):
+            return NotImplemented
+        same = np.array_equal(self.bins, other.bins) and np.array_equal(self.counts, other.counts)
+        return (
+            same
+            and self.sums.keys() == other.sums.keys()
+            and all(np.array_equal(own, other.sums[name]) for name, own in self.sums.items())
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.bins.tobytes(), self.counts.tobytes()))
+
     def merge(self, other: Self) -> Self:
         """The histogram of both together; both have the same sums, or one is empty."""
         return self.merged([self, other])
@@ -144,7 +158,8 @@ class Histogram:
         """
         if not self.counts.size:
             return np.nan
-        rank = max(1, int(np.ceil(percent / 100 * self.count)))
+        exact = Decimal(str(percent)) * self.count / 100  # in float 99.9 / 100 · 1000 is above 999
+        rank = max(1, int(exact.to_integral_value(ROUND_CEILING)))
         place = int(np.searchsorted(np.cumsum(self.counts), rank))
         bin = self.bins[place : place + 1]
         if bin[0] in (0, -1):

@@ -16,7 +16,7 @@ import numpy as np
 from qcore.float_bins import edges_of
 from qcore.statistics import TensorStatistics
 
-FEWEST = 1001
+FEWEST = 1000
 """Of fewer elements the 99.9th percentile is the maximum, and kurtosis is off by more than 0.15."""
 
 ONE_DECIBEL = 10 ** (-1 / 20)
@@ -65,11 +65,13 @@ class Hint:
         return f"{self.word}: {self.finding.format(value)}{recipes}"
 
 
-PLAIN = Hint("plain", "an even range, light tails, channels alike", recipes=("symmetric",))
+PLAIN = Hint("plain", "nothing that calls for another recipe", recipes=("symmetric",))
 
 
 def shown(value: float) -> str:
-    """A value in two digits, or all before the point."""
+    """A value in two digits, or all before the point; a count whole."""
+    if isinstance(value, int):
+        return f"{value:,}"
     return f"{value:.0f}" if 10 <= abs(value) < 1e5 else f"{value:.2g}"
 
 
@@ -82,7 +84,8 @@ def hints(statistics: TensorStatistics, shape: tuple[int, ...]) -> list[Hint]:
     """
     found = []
     if statistics.nonfinite:
-        finding = "{} values are NaN or infinite, and left out: --nonfinite clip takes them"
+        values, them = ("value is", "it") if statistics.nonfinite == 1 else ("values are", "them")
+        finding = f"{{}} {values} NaN or infinite, and left out: --nonfinite clip takes {them}"
         found.append(Hint("not finite", finding, statistics.nonfinite))
     if statistics.min == statistics.max:
         finding = "every value is {}, which any scheme keeps"
@@ -96,7 +99,8 @@ def hints(statistics: TensorStatistics, shape: tuple[int, ...]) -> list[Hint]:
 def _of_values(statistics: TensorStatistics, shape: tuple[int, ...]) -> Iterator[Hint]:
     s = statistics
     if s.outlier_ratio >= OUTLIERS:
-        finding = "max |x| is {} times its 99.9th percentile"
+        ratio = "max |x| is {} times its 99.9th percentile"
+        finding = ratio if s.p999 else "99.9 % of the values, or more, are 0"
         yield Hint("outliers", finding, s.outlier_ratio, _for_outliers(s, shape))
     else:
         yield from _of_range(s)
@@ -104,7 +108,7 @@ def _of_values(statistics: TensorStatistics, shape: tuple[int, ...]) -> Iterator
             recipes = ("apot bits=4", "observer=mse bits=4")
             yield Hint("tails", "they are heavy: excess kurtosis {}", s.kurtosis, recipes)
     if s.channel_spread >= CHANNELS:
-        blocks = dict.fromkeys(["granularity=channel:0", _small_blocks(shape)])
+        blocks = dict.fromkeys(["granularity=channel:0", *_small_blocks(s, shape)])
         finding = "the largest is {} times the median one"
         yield Hint("channels", finding, s.channel_spread, tuple(blocks))
     zeros = s.zeros / s.count
@@ -125,16 +129,25 @@ def _of_range(s: TensorStatistics) -> Iterator[Hint]:
         yield Hint("shifted", finding, 100 * share, ("asymmetric",))
 
 
-def _small_blocks(shape: tuple[int, ...]) -> str:
-    """The granularity in which few values share a scale with an outlier."""
-    if shape[-1] <= 128:
-        return "granularity=channel:0"
-    return "granularity=group:128" + (":tail=short" if shape[-1] % 128 else "")
+def _small_blocks(s: TensorStatistics, shape: tuple[int, ...]) -> tuple[str, ...]:
+    """The granularity in which few values share a scale with an outlier, if there is one.
+
+    Groups along the last axis; where it is short channels, of which there are several of some
+    length; or else groups along the longest axis.
+    """
+    last = len(shape) - 1
+    if shape[last] <= 128 and s.channel_maxima.size > 1:
+        return ("granularity=channel:0",)
+    axis = last if shape[last] > 128 else shape.index(max(shape))
+    if shape[axis] <= 128:
+        return ()
+    group = "group:128" + (f":{axis}" if axis != last else "")
+    return (f"granularity={group}" + (":tail=short" if shape[axis] % 128 else ""),)
 
 
 def _for_outliers(s: TensorStatistics, shape: tuple[int, ...]) -> tuple[str, ...]:
     """Blocks that keep outliers to themselves; and clipping, where it is worth what it costs."""
-    blocks = (_small_blocks(shape),)
+    blocks = _small_blocks(s, shape)
     gain = 10 * math.log10(_noise(s, s.max_abs) / _noise(s, s.p999)) if s.p999 else 0
     return (*blocks, "observer=mse bits=4") if gain >= 1 else blocks
 

@@ -26,7 +26,7 @@ from qcore.sources import TensorRef
 from qcore.stats_record import from_record, to_record
 from qcore.tensor_task import Found, Task
 
-_VERSION = 1
+_VERSION = 2
 _SHOWN_DIFFERENCES = 6
 
 
@@ -136,7 +136,7 @@ def _refuse_difference(path: Path, old: dict[str, Any], new: dict[str, Any]) -> 
         shown = "; ".join(changes[:_SHOWN_DIFFERENCES])
         more = len(changes) - _SHOWN_DIFFERENCES
         rest = f"; and {more} more" if more > 0 else ""
-        raise UsageError(f"journal '{path}' is of another run: {shown}{rest}")
+        raise UsageError(f"journal '{path}' is of another run, name another file: {shown}{rest}")
 
 
 def _entry(found: Found) -> dict[str, Any]:

@@ -16,7 +16,9 @@ from qcore.spec import Configurable
 
 Floats = NDArray[np.float64]
 
+_FLOAT32 = np.finfo(np.float32)
 _FAR = 1e150  # nothing lies beyond it, and its square is still a number
+_FARTHEST = 2.0**20  # how many scales from 0 float32 still has several values a scale
 _MIRROR = np.array([[1.0], [-1.0], [1.0]])  # what y → −y makes of moments
 
 
@@ -42,6 +44,19 @@ class Distribution(Configurable, ABC):
     def __post_init__(self) -> None:
         if not (math.isfinite(self.location) and 0 < self.scale < math.inf):
             raise UsageError(f"'{self}' needs a finite location and a finite scale above 0")
+
+    def check_float32(self) -> None:
+        """Refuse values that float32 cannot tell apart, or cannot hold.
+
+        Raises:
+            UsageError: the scale is beyond float32, or too little for so far a location.
+        """
+        least, most = (float(end) for end in (_FLOAT32.smallest_subnormal, _FLOAT32.max))
+        if not least <= self.scale <= most:
+            raise UsageError(f"'{self}': float32 has no such values; choose a scale nearer to 1")
+        if abs(self.location) > _FARTHEST * self.scale:
+            message = f"'{self}': float32 has too few values so far from 0 in units of the scale"
+            raise UsageError(f"{message}; choose a location within 2^20 scales")
 
     def above(self, x: Floats) -> Floats:
         """The moments (3, n) of what lies above each of x (n,)."""

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from qcore.arithmetic import chunk_arithmetic
 from qcore.errors import UsageError
 from qcore.grids import LevelGrid
 from qcore.interfaces.grid_quantizer import GridQuantizer
@@ -17,6 +18,8 @@ from qcore.params import QuantParams
 from qcore.recipe import Recipe
 
 Floats = NDArray[np.float64]
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +45,8 @@ class Staircase:
         """The staircase of a recipe on a block whose observed range is [lo, hi].
 
         Raises:
-            UsageError: the scheme is no grid, or the rounding policy goes by an element's place.
+            UsageError: the scheme is no grid, the rounding policy goes by an element's place, or
+                the range, or what a code decodes to, is beyond float32.
         """
         quantizer, _, rounding, _, scale_format = recipe.parts
         if not isinstance(quantizer, GridQuantizer):
@@ -51,9 +55,17 @@ class Staircase:
         if rounding.needs_positions:
             message = f"rounding '{rounding}' takes one x to several x̂"
             raise UsageError(f"{message}; choose one that does not, such as half-even")
+        message = f"a range from {lo:g} to {hi:g} is beyond float32, which ends at {_LARGEST:g}"
+        beyond = UsageError(f"{message}; scale the values down")
+        if not (abs(lo) <= _LARGEST and abs(hi) <= _LARGEST):  # nor where one is NaN
+            raise beyond
         least, most = (np.array([[end]], np.float32) for end in (lo, hi))
-        params = quantizer.params(FitContext(least, most, scale_format.snap, (lo, hi)))
-        return cls._from(quantizer, params, rounding)
+        with chunk_arithmetic():
+            params = quantizer.params(FitContext(least, most, scale_format.snap, (lo, hi)))
+            stairs = cls._from(quantizer, params, rounding)
+        if not np.isfinite(stairs.values).all():
+            raise beyond
+        return stairs
 
     @classmethod
     def _from(cls, quantizer: GridQuantizer, params: QuantParams, rounding: RoundingPolicy) -> Self:

@@ -7,11 +7,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from qcore.arithmetic import chunk_arithmetic
 from qcore.random_values import Distribution
 from qcore.recipe import Recipe
 from qcore.staircase import Staircase
 
 Floats = NDArray[np.float64]
+
+_NEXT_TO_ZERO = 2.0**-900
+"""Tails end before their edge: an end that belongs to the range is passed by as little as can be,
+but not by so little that it is nothing over the scale of a distribution."""
 
 
 class Noise(NamedTuple):
@@ -36,7 +41,7 @@ def noise_between(stairs: Staircase, law: Distribution, lo: float, hi: float) ->
     the first sum over the edges above c and the second over those below: starting from x̂ = c, each
     jump is put right. So nothing but tails is added up, and from where the tails are small.
     """
-    lo, hi = np.nextafter([lo, hi], np.inf)  # tails end before their edge
+    lo, hi = (_NEXT_TO_ZERO if end == 0 else np.nextafter(end, np.inf) for end in (lo, hi))
     values, edges = stairs.values, stairs.edges[1:-1]
     centre = int(np.argmin(np.abs(values - np.clip(law.location, lo, hi))))
     above = law.above(np.clip([*edges[centre:], values[-1], hi], lo, hi))
@@ -67,7 +72,8 @@ def noise_at(recipe: Recipe, stairs: Staircase, x: Floats) -> list[Noise]:
     """
     quantizer, _, rounding, *_ = recipe.parts
     block = x.astype(np.float32)[None]
-    restored = quantizer.decode(quantizer.encode(block, stairs.params, rounding), stairs.params)
+    with chunk_arithmetic():
+        restored = quantizer.decode(quantizer.encode(block, stairs.params, rounding), stairs.params)
     errors = (restored.astype(np.float64) - block)[0] ** 2
     beyond = (block[0] < stairs.values[0]) | (block[0] > stairs.values[-1])
     split = np.array([np.where(beyond, 0, errors), np.where(beyond, errors, 0)])

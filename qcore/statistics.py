@@ -90,7 +90,9 @@ class TensorStatistics:
     def channel_spread(self) -> float:
         """How many times the median of the channels' max |x| the greatest is, zeros left out."""
         maxima = self.channel_maxima[self.channel_maxima > 0]
-        return self.max_abs / float(np.median(maxima)) if maxima.size else math.nan
+        if not maxima.size:
+            return math.nan
+        return self.max_abs / float(np.median(maxima.astype(np.float64)))  # it adds two
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers by `KEYS`, flat, as JSON holds them: what is not defined is None."""

@@ -62,6 +62,15 @@ def test_far_tails_keep_their_digits(spec: str) -> None:
     np.testing.assert_allclose(law.above(ends)[0], shares, rtol=1e-8)
 
 
+@pytest.mark.parametrize("df", [1e6, 1e12, 1e300])
+def test_student_s_t_becomes_the_normal(df: float) -> None:
+    law, normal = distribution(f"student-t:{df}"), distribution("normal")
+    x = np.array([-1e150, -8, -1, 0, 0.3, 3, 8, 1e150])
+    np.testing.assert_allclose(law.density(x), normal.density(x), atol=1e-6)
+    np.testing.assert_allclose(law.above(x), normal.above(x), atol=3e-6)
+    assert law.deviation == pytest.approx(1, rel=3e-6)
+
+
 def test_half_of_the_half_normal_is_its_location_and_in_neither_tail() -> None:
     law = distribution("half-normal")
     np.testing.assert_allclose(law.moments, [1, stats.norm.pdf(0), 0.5])

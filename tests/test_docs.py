@@ -5,19 +5,21 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from safetensors.numpy import save_file
 
 import qcore
-from qcore.cli.main import run_command
+from qcore.cli.main import app, run_command
 from qcore.registry import KINDS
 
 ROOT = Path(__file__).parent.parent
@@ -165,13 +167,28 @@ def test_every_public_name_is_in_the_python_reference() -> None:
     assert set(named) == set(qcore._home_of)
 
 
+def commands_of(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """A command and those below it, each with the words that call it."""
+    yield name, command
+    for word, child in getattr(command, "commands", {}).items():
+        yield from commands_of(f"{name} {word}", child)
+
+
 def test_the_reference_of_the_command_line_has_every_command_and_option(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.syspath_prepend(str(DOCS / "_ext"))
     text = "\n".join(import_module("command_reference").reference())
-    for words in ("## qcore compare\n", "## qcore bench gemm\n", "`--granularity A,B,...`\n: "):
-        assert words in text
+    sections = dict(re.findall(r"^## (.+)\n((?:(?!## ).*\n)*)", text + "\n", re.MULTILINE))
+    commands = dict(commands_of("qcore", typer.main.get_command(app)))
+    assert sections.keys() == commands.keys()
+    assert {"qcore compare", "qcore bench gemm"} <= commands.keys()
+    for name, command in commands.items():
+        terms = re.findall(r"^`(.+)`\n: \S", sections[name], re.MULTILINE)
+        named = {word for term in terms for word in re.findall(r"--?[a-z][\w-]*", term)}
+        for parameter in command.params:
+            if parameter.param_type_name == "option":
+                assert {*parameter.opts, *parameter.secondary_opts} <= named, f"{name} {parameter}"
 
 
 def test_what_a_page_fetches_from_elsewhere_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,7 @@ BLOCKS = [
     ("spec", "size"),
     [
         ("normal", 16),
-        ("half-normal", 16),
+        ("half-normal:scale=3", 16),
         ("uniform", 256),
         ("laplace", 256),
         ("student-t:5", 256),
@@ -214,10 +214,61 @@ def test_alpha_is_told_in_standard_deviations_too() -> None:
     assert (found.alpha, found.sigmas) == pytest.approx((3, 3 / math.sqrt(2)))
 
 
+def test_the_largest_of_a_heavy_tail_is_computed_or_refused() -> None:
+    for df in (2.01, 2.29):
+        with pytest.raises(qcore.UsageError, match=f"'student-t:{df}': .* such as --alpha optimal"):
+            qcore.expected_sqnr("symmetric bits=4", f"student-t:{df}")
+        assert qcore.expected_sqnr("symmetric bits=4", f"student-t:{df}", alpha="optimal") > 0
+    law, size = stats.t(2.3), 4096
+    found = extremes(distribution("student-t:2.3"), size)
+
+    def beyond(log: float) -> float:
+        m = math.exp(log)
+        return -2 * m * m * math.expm1(size * math.log1p(-2 * law.sf(m)))
+
+    square = integrate.quad(beyond, -5, 250, limit=500)[0]
+    largest = np.sum(found.weight * np.maximum(-found.lo, found.hi) ** 2)
+    assert 10 * math.log10(largest / square) == pytest.approx(0, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("normal:location=1e14", "too few values so far from 0 .* within 2.20 scales"),
+        ("laplace:location=-3:scale=1e-9", "too few values so far from 0"),
+        ("student-t:5:scale=1e40", "float32 has no such values; choose a scale nearer to 1"),
+        ("half-normal:scale=1e-60", "float32 has no such values"),
+        ("normal:scale=1e38", "a range from .* is beyond float32"),
+    ],
+)
+def test_what_float32_cannot_hold_is_told_in_a_line(spec: str, message: str) -> None:
+    for taken in ({}, {"alpha": 9}, {"alpha": "optimal"}):
+        with pytest.raises(qcore.UsageError, match=message):
+            qcore.expected_sqnr("symmetric bits=4", spec, **taken)
+
+
+def test_far_values_are_expected_as_long_as_float32_has_them() -> None:
+    far = expect("symmetric bits=8", "normal:location=1e6", size=64)
+    assert math.isfinite(far.sqnr_db)
+    assert far.alpha < 4
+    ranges = extremes(distribution("normal:location=1e9"), 64)  # as of a tensor nearly constant
+    assert (ranges.at_lo == 1).all()
+    assert (ranges.hi > ranges.lo).all()
+
+
 @pytest.mark.parametrize(
     ("recipe", "options", "message"),
     [
         ("symmetric bits=4", {"size": 1}, "at least 2"),
+        ("symmetric bits=4", {"size": math.nan}, "at least 2"),
+        ("symmetric bits=4", {"size": math.inf}, "at least 2"),
+        ("symmetric bits=4", {"size": [3]}, "at least 2"),
+        ("symmetric bits=4", {"size": "9"}, "at least 2"),
+        ("symmetric bits=4", {"size": 10**400}, "under 2.63"),
+        ("symmetric bits=4", {"alpha": [3]}, "neither a number above 0 nor 'optimal'"),
+        ("symmetric bits=4", {"alpha": True}, "neither a number above 0 nor 'optimal'"),
+        ("symmetric bits=4", {"alpha": 10**400}, "neither a number above 0 nor 'optimal'"),
+        ("symmetric bits=4", {"alpha": 1e300}, "is beyond float32"),
         ("symmetric bits=4", {"alpha": 0}, "neither a number above 0 nor 'optimal'"),
         ("symmetric bits=4", {"alpha": "best"}, "neither a number above 0 nor 'optimal'"),
         ("symmetric bits=4", {"alpha": 3, "size": 9}, "not both"),

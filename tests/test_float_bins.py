@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -43,10 +47,19 @@ def test_histograms_merge(a: NDArray[np.float32], b: NDArray[np.float32]) -> Non
 def test_a_percentile_is_that_of_the_values_within_half_a_bin(
     values: NDArray[np.float32], percent: float
 ) -> None:
-    rank = max(1, int(np.ceil(percent / 100 * values.size)))
+    rank = max(1, math.ceil(Fraction(str(percent)) * values.size / 100))
     exact = float(np.sort(values)[rank - 1])
     found = Histogram.of(values).percentile(percent)
     assert abs(found - exact) <= abs(exact) / 63 + 2.0**-130
+
+
+@pytest.mark.parametrize(("percent", "count"), [(99.9, 1000), (55, 100), (7, 100)])
+def test_a_rank_that_is_whole_is_not_rounded_up(percent: float, count: int) -> None:
+    rank = round(percent * count / 100)
+    assert math.ceil(percent / 100 * count) == rank + 1  # what floating point makes of it
+    steps = np.repeat(np.array([1, 2], np.float32), [rank, count - rank])
+    found = Histogram.of(steps)
+    assert found.percentile(percent) < 2 <= found.percentile(percent + 0.001)
 
 
 @given(some)

@@ -56,6 +56,9 @@ TENSORS = {
         "channels": NORMAL * np.exp(RNG.normal(0, 1, (64, 1))),
         "short rows": with_outliers(3, 50).reshape(-1, 64),
         "odd rows": with_outliers(3, 50)[:, :200],
+        "one channel": with_outliers(1, 1000).reshape(1, 256, 64),
+        "pairs": with_outliers(1, 1000)[:, :250].reshape(-1, 2),
+        "cube": with_outliers(1, 1000)[:10, :250].reshape(100, 5, 5),
         "a kernel": (NORMAL * np.exp(RNG.normal(0, 1, (64, 1)))).reshape(64, 4, 8, 8),
     }.items()
 }
@@ -77,6 +80,9 @@ WORDS = {
     "channels": {"tails", "channels"},
     "short rows": {"outliers", "channels"},
     "odd rows": {"outliers", "channels"},
+    "one channel": {"outliers"},
+    "pairs": {"outliers"},
+    "cube": {"outliers"},
     "a kernel": {"tails", "channels"},
 }
 REAL = {n: x for n, x in load_file(samples.path()).items() if x.dtype == np.float32}
@@ -143,6 +149,9 @@ def test_clipping_is_named_where_it_wins_and_not_where_it_loses() -> None:
 def test_small_blocks_are_such_as_the_shape_has() -> None:
     assert found(TENSORS["short rows"])["outliers"].recipes[0] == "granularity=channel:0"
     assert found(TENSORS["odd rows"])["outliers"].recipes[0] == "granularity=group:128:tail=short"
+    assert found(TENSORS["one channel"])["outliers"].recipes[0] == "granularity=group:128:1"
+    assert found(TENSORS["pairs"])["outliers"].recipes[0] == "granularity=group:128:0:tail=short"
+    assert found(TENSORS["cube"])["outliers"].recipes == ()
 
 
 # --- borders --------------------------------------------------------------------------------------
@@ -191,7 +200,7 @@ def test_outliers_make_the_range_and_the_tails_no_matter_of_their_own() -> None:
 
 
 def test_of_few_elements_nothing_is_said_but_what_is_certain() -> None:
-    few = np.append(np.zeros(999, np.float32), np.float32(100))
+    few = np.append(np.zeros(998, np.float32), np.float32(100))
     assert found(few) == {}
     assert found(np.append(few[:900], np.float32(np.nan))).keys() == {"not finite", "constant"}
     assert found(np.empty(0, np.float32)) == {}
@@ -205,4 +214,25 @@ def test_a_hint_is_one_line_with_its_value() -> None:
     )
     mostly = np.zeros(10_000, np.float32)
     mostly[:3] = -1, 1, 2
-    assert "max |x| is inf times" in str(found(mostly)["outliers"])
+    assert str(found(mostly)["outliers"]) == (
+        "outliers: 99.9 % of the values, or more, are 0: granularity=group:128:tail=short"
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (1, "1 value is NaN or infinite, and left out: --nonfinite clip takes it"),
+        (2, "2 values are NaN or infinite, and left out: --nonfinite clip takes them"),
+        (150_000, "150,000 values are NaN or infinite, and left out: --nonfinite clip takes them"),
+    ],
+)
+def test_values_that_are_not_finite_are_counted_one_by_one(count: int, said: str) -> None:
+    (hint, *_) = hints(dataclasses.replace(PLAIN, nonfinite=count), SHAPE)
+    assert str(hint) == f"not finite: {said}"
+
+
+def test_the_fewest_elements_are_those_whose_percentile_is_not_their_maximum() -> None:
+    for count, ratio in ((FEWEST, 4), (FEWEST - 1, 1)):
+        values = np.append(np.ones(count - 1, np.float32), np.float32(4))
+        assert statistics(values).outlier_ratio == pytest.approx(ratio, rel=1 / 63)

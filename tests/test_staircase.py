@@ -43,6 +43,20 @@ def test_between_two_edges_everything_becomes_the_value(scheme: str, rounding: s
         np.testing.assert_array_equal(q.dequantize(), np.tile(stairs.values, 4))
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_range_ends_where_float32_does(scheme: str) -> None:
+    recipe = qcore.Recipe.parse(scheme)
+    assert np.isfinite(Staircase.of(recipe, -1e38, 1e38).values).all()
+    for lo, hi in [(-1e39, 1), (0, 1e300), (-np.inf, 0), (0, np.nan)]:
+        with pytest.raises(qcore.UsageError, match="beyond float32, which ends at"):
+            Staircase.of(recipe, lo, hi)
+
+
+def test_a_width_beyond_float32_is_no_warning() -> None:
+    stairs = Staircase.of(qcore.Recipe("uniform", bits=4), -3e38, 3e38)
+    assert stairs.values[-1] - stairs.values[0] == pytest.approx(6e38)
+
+
 def test_a_policy_by_position_has_none() -> None:
     recipe = qcore.Recipe("symmetric", bits=4, rounding="stochastic:1")
     with pytest.raises(qcore.UsageError, match="several x̂; choose one that does not, such as"):

@@ -120,6 +120,12 @@ def test_channels_without_a_value_do_not_count_and_short_ones_are_none() -> None
         assert math.isnan(found.channel_spread)
 
 
+def test_the_channels_of_huge_values_are_compared_too() -> None:
+    tensor = np.full((4, 64), 3e38, np.float32)
+    tensor[2:] = 2.9e38
+    assert measured(tensor).channel_spread == pytest.approx(3 / 2.95)
+
+
 def test_cells_of_values_far_from_zero_are_counted_exactly() -> None:
     tensor = TENSORS["far from zero"]
     expected = np.histogram(tensor.astype(np.float64), len(measured(tensor).cells))[0]

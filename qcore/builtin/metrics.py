@@ -41,6 +41,8 @@ class ExpectedSqnrDb(Metric):
     best: ClassVar[str] = "high"
 
     def from_stats(self, stats: ErrorStats) -> float:
+        if math.isnan(stats.expected_e2):
+            return math.nan
         return SqnrDb().from_stats(dataclasses.replace(stats, e2=stats.expected_e2))
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from qcore.cli.ascii_form import ascii_form, escaped
 from qcore.cli.neutral import neutral
 
 _NAME = 16
@@ -51,6 +52,11 @@ class Column:
         lines = cell.split("\n") if self.kind is Kind.text else [cell]
         return "\n".join(map(neutral, lines))
 
+    def in_ascii(self) -> Column:
+        """The column where the terminal has ASCII alone; a name stays what it is."""
+        form = escaped if self.kind is Kind.dotted else ascii_form
+        return replace(self, head=ascii_form(self.head), cell=lambda entry: form(self.cell(entry)))
+
     def least_width(self, entries: Sequence[Any]) -> int:
         """The narrowest that it can be set in."""
         widest = max(len(text) for text in (self.head, *map(self.shown, entries)))
@@ -66,12 +72,16 @@ class Fitted:
         self._caption = caption
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        kept, dropped = list(self._columns), []
-        while self._width(kept) > options.max_width and any(column.drop for column in kept):
-            dropped.append(max(kept, key=lambda column: column.drop))
+        ascii_only = options.ascii_only
+        kept = [column.in_ascii() if ascii_only else column for column in self._columns]
+        dropped = []
+        while self._width(kept) > options.max_width and len(kept) > 1:
+            spare = max(kept, key=lambda column: column.drop)
+            dropped.append(spare if spare.drop else kept[-1])  # before a number is cut
             kept.remove(dropped[-1])
-        yield table(kept, self._entries)
-        lines = [*map(neutral, self._caption.split("\n"))]
+        yield _table(kept, self._entries)
+        caption = ascii_form(self._caption) if ascii_only else self._caption
+        lines = [*map(neutral, caption.split("\n"))]
         if dropped:
             heads = ", ".join(column.head for column in dropped)
             lines.append(f"no room for {heads}; a wider screen has them")
@@ -81,8 +91,30 @@ class Fitted:
         return sum(column.least_width(self._entries) + 2 for column in columns) - 1
 
 
-def table(columns: Sequence[Column], entries: Sequence[Any]) -> Table:
+def table(columns: Sequence[Column], entries: Sequence[Any]) -> RenderableType:
     """A table of entries, a row each."""
+    return _Drawn(columns, entries)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Columns in the characters that the terminal has, and as wide as these make them."""
+
+    columns: Sequence[Column]
+    entries: Sequence[Any]
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self._table(options))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._table(options)
+
+    def _table(self, options: ConsoleOptions) -> Table:
+        in_ascii = [column.in_ascii() for column in self.columns]
+        return _table(in_ascii if options.ascii_only else self.columns, self.entries)
+
+
+def _table(columns: Sequence[Column], entries: Sequence[Any]) -> Table:
     drawn = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, header_style="bold")
     for column in columns:
         number = column.kind is Kind.number

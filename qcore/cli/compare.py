@@ -113,7 +113,8 @@ def compare(
         note("no PATH given: comparing the weights of the bundled digits network")
         paths, include = [str(samples.path())], include or samples.WEIGHTS
     if output is not None:
-        check_output(output, [*paths, *(activations or ()), *(against or ())])
+        kept = [journal] if journal is not None else []
+        check_output(output, [*paths, *(activations or ()), *(against or ()), *kept])
     with second_at_once(), watching("comparing", quiet=quiet) as watched:
         run = prepare(
             paths,

@@ -26,7 +26,8 @@ Paths = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="PATH",
-        help="Files or folders: safetensors, npy, npz. (default: bundled samples)",
+        help="Files or folders: safetensors, GGUF, ONNX, PyTorch, npy, npz. "
+        "(default: bundled samples)",
         show_default=False,
     ),
 ]

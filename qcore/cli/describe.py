@@ -54,7 +54,7 @@ def describe(
 
         named = zip(names(recipes), described, strict=True)
         plotting.plot({name: d.levels for name, d in named if d.levels is not None}, plot)
-        note(f"drawn in {plot}")
+        note(f"drawn in '{plot}'")
 
     def page(_: Records) -> RenderableType:
         from qcore.cli.description_page import DescriptionPage

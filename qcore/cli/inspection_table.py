@@ -108,7 +108,7 @@ def bar_chart(counts: Sequence[int], bars: str) -> str:
 
 
 class _Kind:
-    """The tensors with one hint and the same recipes for it."""
+    """The tensors of which the same was found, with the same recipes for it."""
 
     def __init__(self) -> None:
         self.hints: list[Hint] = []
@@ -125,7 +125,7 @@ def _kinds(found: Sequence[Inspection]) -> list[_Kind]:
     kinds: dict[Any, _Kind] = {}
     for inspection in found:
         for hint in inspection.hints:
-            kinds.setdefault((hint.word, hint.recipes), _Kind()).hints.append(hint)
+            kinds.setdefault((hint.word, hint.finding, hint.recipes), _Kind()).hints.append(hint)
     return sorted(kinds.values(), key=lambda kind: -len(kind.hints))
 
 

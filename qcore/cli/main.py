@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, NoReturn
 
 import typer
 
 from qcore.cli import tracebacks
+from qcore.cli.ascii_form import ascii_form, ascii_only, is_ascii
 from qcore.cli.bench import bench
 from qcore.cli.calibrate import calibrate
 from qcore.cli.check import check
@@ -77,7 +79,7 @@ def run_command(arguments: Sequence[str]) -> int:
     from qcore.errors import QcoreError, UsageError
 
     try:
-        with tracebacks.shown(), contained():
+        with tracebacks.shown(), contained(), _help_in_ascii(arguments):
             status = app(list(arguments), prog_name="qcore", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted", INTERRUPTED)
@@ -99,9 +101,15 @@ def run_command(arguments: Sequence[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
+def _help_in_ascii(arguments: Sequence[str]) -> AbstractContextManager[None]:
+    """The help is drawn by typer, which asks the stream alone whether it takes Unicode."""
+    asked = not arguments or any(argument in ("-h", "--help") for argument in arguments)
+    return ascii_only(sys.stdout) if asked else nullcontext()
+
+
 def _complain(message: str, status: int) -> int:
     line = neutral(" ".join(message.split()))
-    print(f"qcore: {line}", file=sys.stderr)
+    print(f"qcore: {ascii_form(line) if is_ascii(sys.stderr) else line}", file=sys.stderr)
     return status
 
 

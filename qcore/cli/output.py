@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 _MOST_ERRORS = 10
+_NARROWEST, _USUAL = 20, 80  # columns of a screen
 
 
 class Format(enum.StrEnum):
@@ -126,7 +127,10 @@ def _console(stream: Any, *, plain: bool) -> Console:
         encoding = "ascii"  # a property there, of the stream
 
     kind = AsciiConsole if is_ascii(stream) and not plain else Console
-    return kind(file=stream, no_color=plain or None, force_terminal=False if plain else None)
+    console = kind(file=stream, no_color=plain or None, force_terminal=False if plain else None)
+    if console.width < _NARROWEST:  # COLUMNS=0 is no screen
+        console.width = _USUAL
+    return console
 
 
 def _shown(console: Console, text: str) -> str:

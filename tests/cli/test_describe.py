@@ -274,7 +274,7 @@ def test_a_scheme_of_one_width_needs_none_and_has_no_code_table(
 def test_a_picture_is_drawn_beside_what_is_told(run: Command, tmp_path: Path) -> None:
     file = tmp_path / "maps.svg"
     status, out, err = run("describe", "pot", "--bits", "2,4", "--plot", file)
-    assert (status, err) == (0, f"drawn in {file}\n")
+    assert (status, err) == (0, f"drawn in '{file}'\n")
     assert out.startswith("pot 2 bits")
     assert all(f">pot {bits} bits</text>" in file.read_text() for bits in (2, 4))
 

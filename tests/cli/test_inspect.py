@@ -182,8 +182,7 @@ def test_it_says_what_tensors_hold_and_what_is_worth_trying(run: Command, varied
         "                   percentile\n"
         "channels        1  the largest is 334 times the median    granularity=channel:0\n"
         "                   one                                    granularity=group:128\n"
-        "plain           1  an even range, light tails, channels   symmetric\n"
-        "                   alike\n"
+        "plain           1  nothing that calls for another recipe  symmetric\n"
     )
 
 
@@ -222,7 +221,7 @@ def test_as_data_there_is_every_number(run: Command, varied: Path) -> None:
     assert plain["shape"] == [32, 256]
     assert plain["mean"] == pytest.approx(matrix(32, 256).astype(np.float64).mean())
     assert (plain["count"], plain["nonfinite"], sum(plain["cells"])) == (8192, 0, 8192)
-    assert plain["hints"] == ["plain: an even range, light tails, channels alike: symmetric"]
+    assert plain["hints"] == ["plain: nothing that calls for another recipe: symmetric"]
     assert records["step"]["hints"] == []
     assert (records["step"]["max"], records["nothing"]["max"]) == (2999, None)
     assert any("granularity=group:128" in hint for hint in records["outlier"]["hints"])
