@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qcore.float_bins import Histogram, bins_of, edges_of
+from qcore.float_bins import Histogram, Tally, edges_of
 
-HISTOGRAMS = ("errors", "magnitudes")
+_SUMS: dict[str, tuple[str, ...]] = {"errors": (), "magnitudes": ("x2", "e2")}
+
+HISTOGRAMS = tuple(_SUMS)
 """The histograms that a metric may ask for, by the name of their field in `ErrorStats`."""
 
 _PIECE = 1 << 13
 """Elements looked at once: what is computed of them stays in cache, and NumPy has memory for it."""
 
 _LARGEST = float(np.finfo(np.float32).max)
-_BINS = int(bins_of(np.array([_LARGEST], np.float32))[0]) + 1  # of what is not negative
 
 Floats = NDArray[np.floating[Any]]
 
@@ -34,40 +35,22 @@ def measure_histograms(
         values: float32, of the same shape.
         names: those of `HISTOGRAMS` among them are computed.
     """
-    found = {name: _Tally() for name in HISTOGRAMS if name in names}
+    found = {name: Tally(*_SUMS[name]) for name in HISTOGRAMS if name in names}
     for start in range(0, x.size if found else 0, _PIECE):
         piece = slice(start, start + _PIECE)
         own = x[piece]
         error = np.subtract(values[piece], own, dtype=np.float64)
         if "errors" in found:
-            found["errors"].add(error)
+            found["errors"].add(_magnitudes(error))
         if "magnitudes" in found:
             squares = {"x2": np.square(own, dtype=np.float64), "e2": np.square(error)}
-            found["magnitudes"].add(own, **squares)
-    return {name: tally.histogram() for name, tally in found.items()}
+            found["magnitudes"].add(_magnitudes(own), **squares)
+    return {name: Histogram(*tally.found()) for name, tally in found.items()}
 
 
-class _Tally:
-    """What falls into each bin, in arrays as long as there are bins until all is seen."""
-
-    def __init__(self) -> None:
-        self._counts = np.zeros(_BINS, np.int64)
-        self._sums: dict[str, NDArray[np.float64]] = {}
-
-    def add(self, values: Floats, **weights: NDArray[np.float64]) -> None:
-        """Count |values|, those beyond float32 as its largest, and add up their weights."""
-        magnitude = np.fmin(np.abs(values), _LARGEST)
-        index = bins_of(magnitude.astype(np.float32, copy=False))
-        self._counts += np.bincount(index, minlength=_BINS)
-        for name, weight in weights.items():
-            total = self._sums.setdefault(name, np.zeros(_BINS))
-            total += np.bincount(index, weight, minlength=_BINS)
-
-    def histogram(self) -> Histogram:
-        """All so far, but for the bins that are empty."""
-        taken = np.flatnonzero(self._counts)
-        sums = {name: total[taken] for name, total in self._sums.items()}
-        return Histogram(taken.astype(np.int32), self._counts[taken], sums)
+def _magnitudes(values: Floats) -> NDArray[np.float32]:
+    """|values| in float32, those beyond it as its largest."""
+    return np.fmin(np.abs(values), _LARGEST).astype(np.float32, copy=False)
 
 
 def decile_sums(magnitudes: Histogram, number: int) -> tuple[float, float]:

@@ -10,27 +10,24 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import ROUND_CEILING, Decimal
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qcore.ranks import nearest_rank
+
 _DROPPED = 18  # bits of the mantissa that a bin does not tell apart
 _HALF = 1 << (31 - _DROPPED)  # bins of one sign
-_PIECE = 1 << 15  # values looked at together, so that they stay in cache
 _LARGEST = float(np.finfo(np.float32).max)
 
 BIN_WIDTH = 1 / 32
 """How far a bin extends, as a part of its edge nearer to zero, at most."""
 
+MOST_AT_ONCE = 1 << 15
+"""Values looked at together, so that they stay in cache."""
+
 Bins = NDArray[np.int32]
-
-
-def bins_of(values: NDArray[np.float32]) -> Bins:
-    """The bin of each value: 0 and up for positive values, −1 and down for negative ones."""
-    raw = (values + np.float32(0)).view(np.int32)  # −0 is 0
-    return np.where(raw < 0, ~((raw & 0x7FFFFFFF) >> _DROPPED), raw >> _DROPPED).astype(np.int32)
 
 
 def edges_of(bins: Bins) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -49,8 +46,8 @@ class _Scratch(threading.local):
     """Memory that each thread keeps: to be given it anew takes longer than to count."""
 
     def __init__(self) -> None:
-        self._bits = np.empty(_PIECE, np.uint32)
-        self._index = np.empty(_PIECE, np.intp)
+        self._bits = np.empty(MOST_AT_ONCE, np.uint32)
+        self._index = np.empty(MOST_AT_ONCE, np.intp)
 
     def leading_bits(self, values: NDArray[np.float32]) -> NDArray[np.intp]:
         """The bits that tell bins apart: from 0 for values upwards from 0, from `_HALF` for values
@@ -71,12 +68,34 @@ def _ascending(of_leading: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([of_leading[: _HALF - 1 : -1], of_leading[:_HALF]])
 
 
+class Tally:
+    """What falls into each bin, in arrays as long as there are bins until all is seen."""
+
+    def __init__(self, *names: str) -> None:
+        self._counts = np.zeros(2 * _HALF, np.int64)
+        self._sums = {name: np.zeros(2 * _HALF) for name in names}
+
+    def add(self, values: NDArray[np.float32], **weights: NDArray[Any]) -> None:
+        """Count a piece, at most `MOST_AT_ONCE` values (n,), and add up the weight of each."""
+        leading = _SCRATCH.leading_bits(values)
+        self._counts += np.bincount(leading, minlength=2 * _HALF)
+        for name, weight in weights.items():
+            self._sums[name] += np.bincount(leading, weight, 2 * _HALF)
+
+    def found(self) -> tuple[Bins, NDArray[np.int64], dict[str, NDArray[np.float64]]]:
+        """The bins that are not empty, with their counts and sums, as a histogram has them."""
+        counts = _ascending(self._counts)
+        taken = np.flatnonzero(counts)
+        sums = {name: _ascending(added)[taken] for name, added in self._sums.items()}
+        return (taken - _HALF).astype(np.int32), counts[taken], sums
+
+
 @dataclass(frozen=True, eq=False)
 class Histogram:
     """What was seen in each bin that is not empty.
 
     Attributes:
-        bins: (m,) int32, ascending.
+        bins: (m,) int32, ascending: 0 and up for positive values, −1 and down for negative ones.
         counts: (m,) int64, > 0.
         sums: named (m,) float64, what else was added up over the values of each bin.
     """
@@ -94,18 +113,11 @@ class Histogram:
             weights: named, in the shape of `values`: summed over the values of each bin.
         """
         flat, others = values.ravel(), {name: each.ravel() for name, each in weights.items()}
-        counts = np.zeros(2 * _HALF, np.int64)
-        sums = {name: np.zeros(2 * _HALF) for name in weights}
-        for start in range(0, flat.size, _PIECE):
-            piece = slice(start, start + _PIECE)
-            leading = _SCRATCH.leading_bits(flat[piece])
-            counts += np.bincount(leading, minlength=2 * _HALF)
-            for name, weight in others.items():
-                sums[name] += np.bincount(leading, weight[piece], 2 * _HALF)
-        counts = _ascending(counts)
-        taken = np.flatnonzero(counts)
-        found = {name: _ascending(added)[taken] for name, added in sums.items()}
-        return cls((taken - _HALF).astype(np.int32), counts[taken], found)
+        tally = Tally(*weights)
+        for start in range(0, flat.size, MOST_AT_ONCE):
+            piece = slice(start, start + MOST_AT_ONCE)
+            tally.add(flat[piece], **{name: weight[piece] for name, weight in others.items()})
+        return cls(*tally.found())
 
     @classmethod
     def merged(cls, parts: Iterable[Self]) -> Self:
@@ -158,8 +170,7 @@ class Histogram:
         """
         if not self.counts.size:
             return np.nan
-        exact = Decimal(str(percent)) * self.count / 100  # in float 99.9 / 100 · 1000 is above 999
-        rank = max(1, int(exact.to_integral_value(ROUND_CEILING)))
+        rank = max(1, nearest_rank(percent, self.count))
         place = int(np.searchsorted(np.cumsum(self.counts), rank))
         bin = self.bins[place : place + 1]
         if bin[0] in (0, -1):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from qcore.errors import UsageError
 from qcore.interfaces.observer import Observer, Range, State, Trial
+from qcore.ranks import nearest_rank
 
 _DIGIT_BITS = (11, 11, 10)
 """A float32 as a three-digit number; a pass finds one digit."""
@@ -40,8 +40,7 @@ class Percentile(Observer):
 
     def rank(self, count: int) -> int:
         """Which element is sought, counted from 1 in the direction of its end."""
-        exact = Decimal(str(self.p)) * count / 100
-        return int(exact.to_integral_value(ROUND_CEILING))
+        return nearest_rank(self.p, count)
 
     def observe(self, blocks: NDArray[np.float32], trial: Trial | None) -> Range:
         count = blocks.shape[1]

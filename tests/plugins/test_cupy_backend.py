@@ -19,10 +19,10 @@ import pytest
 from numpy.typing import NDArray
 
 import qcore
+from against_reference import context_of, quantizer_of
 from qcore import (
     AffineRows,
     Epilogue,
-    FitContext,
     GridQuantizer,
     QuantParams,
     Requantize,
@@ -129,17 +129,6 @@ def cupy() -> Any:
 @pytest.fixture(scope="module")
 def backend(cupy: Any) -> CupyBackend:
     return CupyBackend()
-
-
-def quantizer_of(scheme: str, bits: int) -> GridQuantizer:
-    made = qcore.create("scheme", scheme, bits=bits)
-    assert isinstance(made, GridQuantizer)
-    return made
-
-
-def context_of(blocks: Floats) -> FitContext:
-    snap = qcore.create("scale_format", "float32").snap
-    return FitContext(blocks.min(axis=1, keepdims=True), blocks.max(axis=1, keepdims=True), snap)
 
 
 def policy_for(rounding: str, shape: tuple[int, ...]) -> RoundingPolicy:

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import qcore
+from against_reference import LARGEST, POLICIES, Floats, context_of, policy_for, quantizer_of
 from qcore import (
     Backend,
     ErrorStats,
@@ -29,13 +30,6 @@ from qcore.error_detail import HISTOGRAMS
 from qcore.error_stats import SUMS
 from qcore_numpy import NumpyBackend
 
-Floats = NDArray[np.float32]
-
-LARGEST = float(np.finfo(np.float32).max)
-POLICIES = (
-    "half-even", "half-up", "half-down", "half-toward-zero", "half-away", "dpu", "floor", "ceil",
-    "toward-zero", "stochastic:7",
-)  # fmt: skip
 NEAREST = POLICIES[:6]
 INTEGER_SCHEMES = (
     "symmetric", "symmetric:full_range=true", "symmetric:signed=false", "asymmetric",
@@ -90,12 +84,6 @@ class Shouting(Quantizer):
         return np.ascontiguousarray(codes * params.scale)
 
 
-def quantizer_of(scheme: str, bits: int) -> GridQuantizer:
-    made = qcore.create("scheme", scheme, bits=bits)
-    assert isinstance(made, GridQuantizer)
-    return made
-
-
 def some_params(quantizer: GridQuantizer, scales: Floats) -> QuantParams:
     """Params with these scales, and a zero point or an offset where the scheme has them."""
     fitted = quantizer.fit(np.zeros((1, 1), np.float32), context_of(np.float32([[-1, 2]])))
@@ -108,11 +96,6 @@ def some_params(quantizer: GridQuantizer, scales: Floats) -> QuantParams:
         if fitted.offset is None
         else np.maximum(-5.3 * scales.astype(float), -LARGEST).astype("f4"),
     )
-
-
-def context_of(blocks: Floats) -> FitContext:
-    snap = qcore.create("scale_format", "float32").snap
-    return FitContext(blocks.min(axis=1, keepdims=True), blocks.max(axis=1, keepdims=True), snap)
 
 
 def critical_units(quantizer: GridQuantizer) -> Floats:
@@ -166,12 +149,6 @@ def layouts(blocks: Floats) -> Iterator[Floats]:
     for kept in (np.array(blocks, order="C"), np.array(blocks, order="F")):
         kept.flags.writeable = False
         yield kept
-
-
-def policy_for(rounding: str, shape: tuple[int, ...]) -> RoundingPolicy:
-    policy = qcore.create("rounding", rounding)
-    assert isinstance(policy, RoundingPolicy)
-    return policy.at(np.arange(math.prod(shape), dtype=np.uint64).reshape(shape) * np.uint64(3))
 
 
 def assert_same_codes(
